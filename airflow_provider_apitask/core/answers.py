@@ -1,0 +1,245 @@
+"""Reading an answer: its document, its status, its links, its result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_apitask.core.bodies import is_html, json_or_text, parse_json, says_json
+from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.extraction import MISSING, compile_path
+from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.messages import Request, Response
+from airflow_provider_apitask.core.problem import Redact, first_text, reason, status_line
+from airflow_provider_apitask.core.status import StatusWords, Verdict
+from airflow_provider_apitask.core.urls import resolve
+
+__all__ = ["Links", "Reading", "brief", "find_in", "read_status", "result_of", "submit_links"]
+
+#: Where servers put the id of a job, for messages alone: requests name their paths.
+_USUAL_IDS = (
+    "id",
+    "job_id",
+    "jobId",
+    "jobID",
+    "run_id",
+    "runId",
+    "task_id",
+    "taskId",
+    "task-id",
+    "dag_run_id",
+    "name",
+)
+_HEADER_PREFIX = "headers."
+#: Headers that hold a URL, maybe a relative one.
+_LINKS = frozenset({"location", "content-location", "operation-location", "azure-asyncoperation"})
+#: Longest status, progress or id that is kept, characters.
+_BRIEF = 200
+#: Longest value of an answer that is kept for later requests, bytes of JSON: it goes into a
+#: database row while the task is deferred.
+_LARGEST_VALUE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where an accepted submit says that status and result are, absolute."""
+
+    status_url: str | None = None
+    result_url: str | None = None
+
+
+def submit_links(response: Response) -> Links:
+    """Read the links of an accepted submit (rule 1).
+
+    ``Operation-Location`` and ``Azure-AsyncOperation`` are monitors by definition, and with one of
+    them ``Location`` is the result. ``Location`` alone is a monitor on 201 and 202, in a call that
+    its author declared asynchronous.
+    """
+    location = response.headers.get("Location")
+    monitor = response.headers.get("Operation-Location") or response.headers.get("Azure-AsyncOperation")
+    if monitor:
+        return Links(resolve(monitor, response.url), resolve(location, response.url) if location else None)
+    if location and response.status in (201, 202):
+        return Links(resolve(location, response.url))
+    return Links()
+
+
+class Reading:
+    """One answer, its JSON parsed once and only when it is needed.
+
+    :param redact: takes the connection's secrets out of what is quoted from the body.
+    """
+
+    __slots__ = ("_document", "_not_json", "_redact", "request", "response")
+
+    def __init__(self, request: Request, response: Response, redact: Redact) -> None:
+        self.request = request
+        self.response = response
+        self._redact = redact
+        self._document: Any = MISSING
+        self._not_json: AnswerError | None = None
+
+    @property
+    def document(self) -> Any:
+        """The body as JSON, None where it is empty or no JSON."""
+        if self._document is MISSING:
+            try:
+                self._document = parse_json(self.response)
+            except AnswerError as error:
+                self._document, self._not_json = None, error
+        return self._document
+
+    @property
+    def excerpt(self) -> str:
+        """The start of the body, as a part of a sentence."""
+        return first_text(self.response, self._redact)
+
+    @property
+    def shown(self) -> str:
+        """What was asked and answered, as the beginning of a sentence."""
+        return f"{self.request.method} {self.request.url} answered {status_line(self.response)}"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The same for a program."""
+        return {"method": self.request.method, "url": self.request.url, "status_code": self.response.status}
+
+    def error(self, parameter: str, path: str, what: str = "matches nothing in it") -> AnswerError:
+        """The error of a path that matches nothing, or nothing that can be used."""
+        return AnswerError(
+            f"{self.shown}, but {parameter}={path!r} {what}: {self.excerpt}.",
+            **self.data,
+            looked_for=path,
+        )
+
+    def refuse_html(self) -> None:
+        """Refuse an HTML page where none was asked for, such as a login page with 200 (rule 3).
+
+        :raises AnswerError: unless the author's ``Accept`` names HTML.
+        """
+        if is_html(self.response) and "html" not in (self.request.headers.get("Accept") or "").lower():
+            raise AnswerError(
+                f"{self.shown} with an HTML page where JSON was expected; a login page or a proxy may have "
+                f"answered in place of the API (headers={{'Accept': 'text/html'}} takes HTML): "
+                f"{self.excerpt}.",
+                **self.data,
+                looked_for="JSON",
+            )
+
+    def require_json_if_said(self) -> None:
+        """Refuse a body that says it is JSON and is not.
+
+        :raises AnswerError: with the start of what came.
+        """
+        if says_json(self.response) and self.document is None and self._not_json is not None:
+            raise AnswerError(
+                f"{self.shown}, but {self._not_json.message}: {self.excerpt}.", **self.data, looked_for="JSON"
+            )
+
+    def value(self) -> Any:
+        """The value that the answer stands for: its JSON, else its text; None for no body.
+
+        :raises AnswerError: where it says that it is JSON and is not.
+        """
+        self.require_json_if_said()
+        return self.document if says_json(self.response) else json_or_text(self.response)
+
+    def values(self, extract: Mapping[str, str] | None, paths: Iterable[str]) -> dict[str, Any]:
+        """The values that later requests need.
+
+        :param extract: names with their paths; each must be there.
+        :param paths: placeholders; one that is not there may be in a later answer.
+        :raises AnswerError: where a path of ``extract`` matches nothing, or too much to be kept.
+        """
+        found: dict[str, Any] = {}
+        for name, path in (extract or {}).items():
+            value = find_in(self, path)
+            if value is MISSING:
+                raise self.error(f"job.extract[{name!r}]", path)
+            found[name] = self._kept(value, f"job.extract[{name!r}]", path)
+        for path in sorted(set(paths) - set(found)):
+            value = find_in(self, path)
+            if value is not MISSING:
+                found[path] = self._kept(value, f"{{{path}}}", path)
+        return found
+
+    def _kept(self, value: Any, parameter: str, path: str) -> Any:
+        try:
+            size = len(json.dumps(value, ensure_ascii=False).encode())
+        except (ValueError, RecursionError):
+            raise self.error(parameter, path, "is a value that cannot be kept") from None
+        if size > _LARGEST_VALUE:
+            raise self.error(parameter, path, f"is larger than the {_LARGEST_VALUE} bytes that can be kept")
+        return value
+
+    def reason(self, error_path: str | None) -> str | None:
+        """Why the server says that the job failed."""
+        return reason(self.document, error_path, self._redact)
+
+    def usual_id(self) -> str | int | None:
+        """An id where servers usually put it; the whole body where that is a plain text or number."""
+        document = self.document
+        found = document if isinstance(document, (str, int)) else None
+        if isinstance(document, dict):
+            candidates = (document.get(name) for name in _USUAL_IDS)
+            found = next(
+                (c for c in candidates if isinstance(c, (str, int)) and not isinstance(c, bool)), None
+            )
+        if isinstance(found, bool) or found is None:
+            return None
+        return found if isinstance(found, int) else str(brief(found))
+
+
+def brief(value: Any) -> Any:
+    """A status, progress or id that is small enough to be kept.
+
+    Plain values stay as they are; of anything else it is the start of its JSON.
+    """
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int) and abs(value) < 10**_BRIEF:
+        return value
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = f"<{type(value).__name__}>"  # nested too deep
+    text = text[: _BRIEF + 1].encode("utf-8", "replace").decode()
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
+
+
+def find_in(reading: Reading, path: str) -> Any:
+    """The value at a path of the body, or of a header as ``headers.Name``; MISSING for none.
+
+    :raises OriginError: for a ``Location`` (which comes absolute) that is no URL.
+    """
+    if path.startswith(_HEADER_PREFIX):
+        name = path.removeprefix(_HEADER_PREFIX)
+        value = reading.response.headers.get(name)
+        if value is None:
+            return MISSING
+        return resolve(value, reading.response.url) if name.lower() in _LINKS else value
+    return compile_path(path).find(reading.document)
+
+
+def read_status(reading: Reading, job: AsyncJob, words: StatusWords) -> tuple[Any, Verdict | None]:
+    """The status in an answer and what it means; MISSING and None where there is none."""
+    status = find_in(reading, job.path_of_status)
+    if status is MISSING:
+        return MISSING, None
+    return status, words.verdict(status)
+
+
+def result_of(reading: Reading, parameter: str, path: str | None) -> Any:
+    """The result that an answer holds: its JSON, else its text; of that, the part at ``path``.
+
+    :raises AnswerError: where the answer is not what it says, or has nothing at the path.
+    """
+    if path is not None:
+        reading.require_json_if_said()
+        found = find_in(reading, path)
+        if found is MISSING:
+            raise reading.error(parameter, path)
+        return found
+    return reading.value()

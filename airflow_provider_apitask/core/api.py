@@ -1,0 +1,167 @@
+"""An API as the core sees it: where it is, what goes along with a request, and where that may go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from airflow_provider_apitask.core.auth import Auth, NoAuth
+from airflow_provider_apitask.core.bodies import encode_body
+from airflow_provider_apitask.core.errors import AnswerError, OriginError, ParameterError
+from airflow_provider_apitask.core.messages import DEFAULT_MAX_BYTES, Headers, Purpose, Request, Timeout
+from airflow_provider_apitask.core.redaction import Redactor
+from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
+from airflow_provider_apitask.core.templating import Lookup, expand, expand_url
+from airflow_provider_apitask.core.urls import Origin, add_query, join, origin, wire_text
+
+__all__ = ["Api", "as_timeout"]
+
+#: JSON first: a server that can choose would send HTML to ``*/*`` alone.
+_DEFAULT_HEADERS = Headers(
+    [("Accept", "application/json, */*;q=0.5"), ("User-Agent", "airflow-provider-apitask")]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One API: what an Airflow connection says, less how it is stored.
+
+    :param conn_id: of the Airflow connection, for messages.
+    :param base_url: absolute URL that endpoints are joined to.
+    :param headers: sent with each request to the API's own origin, below those of the author.
+    :param allow_http: whether plain ``http`` is wanted; it is never taken in place of ``https``.
+    :param allowed_origins: further origins that may be asked, with credentials.
+    :param timeout: seconds (connect, read) where the author gives none.
+    """
+
+    conn_id: str
+    base_url: str
+    auth: Auth = field(default_factory=NoAuth)
+    headers: Headers = field(default_factory=Headers, repr=False)
+    allow_http: bool = False
+    allowed_origins: frozenset[Origin] = frozenset()
+    timeout: Timeout = (10.0, 30.0)
+    redactor: Redactor = field(default_factory=Redactor, repr=False, compare=False)
+
+    def admit(self, url: str) -> None:
+        """Let a URL pass that credentials may be sent to (rules 16 and 17).
+
+        :raises OriginError: naming both origins and the remedy.
+        """
+        target = origin(url)
+        own = origin(self.base_url)
+        if target == own and (own[0] == "https" or self.allow_http):
+            return
+        shown = self.redactor.url(url)[:200]
+        if target[0] == "http" and not (own[0] == "http" and self.allow_http):
+            remedy = (
+                f"set allow_http on the connection {self.conn_id!r} where plain HTTP is really wanted"
+                if own[0] == "http"
+                else "the API itself is reached by https, which is never given up"
+            )
+            raise OriginError(f"{shown} is plain HTTP and was not asked: {remedy}.", url=shown)
+        if target != own and target not in self.allowed_origins:
+            raise OriginError(
+                f"{shown} is another origin ({_origin_text(target)}) than the connection {self.conn_id!r} "
+                f"({_origin_text(own)}), and was not asked: the connection's credentials would have gone "
+                "there. If it is to be trusted, add it to the connection's allowed origins; if it is valid "
+                "inside the server's network only, name the endpoint in the task.",
+                url=shown,
+            )
+
+    def build(
+        self,
+        spec: RequestSpec,
+        purpose: Purpose,
+        *,
+        lookup: Lookup | None = None,
+        url: str | None = None,
+        timeout: Any = None,
+        max_bytes: int | None = None,
+    ) -> Request:
+        """Turn what the author declared into a request, without credentials.
+
+        :param lookup: gives the values of ``{path}`` placeholders; None leaves braces as they are.
+        :param url: asked where the author gives no endpoint.
+        :param timeout: where the request itself has none.
+        :raises OriginError: where the URL may not be asked.
+        :raises AnswerError: where a placeholder has no value, or one that cannot be sent.
+        :raises ParameterError: where a parameter, header or body cannot be written.
+        """
+        params, fields, body, endpoint = spec.params, spec.headers, spec.body, spec.endpoint
+        try:
+            if lookup is not None:
+                params, fields, body = expand(params, lookup), expand(fields, lookup), expand(body, lookup)
+                endpoint = expand_url(endpoint, lookup, self.base_url) if endpoint is not None else None
+            target = join(self.base_url, endpoint or "") if endpoint is not None or url is None else url
+            target = add_query(target, _pairs(params))
+        except UnicodeError as error:
+            raise AnswerError(f"The URL cannot be written as UTF-8: {error}.") from None
+        self.admit(target)
+        content, content_type = encode_body(body, spec.body_format)
+        headers = _below(self.headers)
+        if content_type:
+            headers = headers.merged([("Content-Type", content_type)])
+        if fields:
+            headers = headers.merged(_header_fields(fields))
+        given_timeout = spec.timeout if spec.timeout is not None else timeout
+        return Request(
+            purpose=purpose,
+            method=spec.method,
+            url=target,
+            headers=headers,
+            body=content,
+            timeout=self.timeout if given_timeout is None else as_timeout(given_timeout),
+            max_bytes=max_bytes or DEFAULT_MAX_BYTES,
+        )
+
+
+def as_timeout(value: float | tuple[float, float] | list[float]) -> Timeout:
+    """Seconds, or a pair (connect, read), as a pair."""
+    if isinstance(value, (list, tuple)):
+        connect, read = value
+        return float(connect), float(read)
+    return float(value), float(value)
+
+
+@lru_cache(maxsize=64)
+def _below(headers: Headers) -> Headers:
+    """The headers of each request of a connection, before those of the author."""
+    return _DEFAULT_HEADERS.merged(headers)
+
+
+def _pairs(params: Any) -> Mapping[str, Any] | None:
+    if params is None or isinstance(params, Mapping):
+        return params
+    raise ParameterError(f"params must be a dict, not {type(params).__name__}.", parameter="params")
+
+
+def _header_fields(fields: Any) -> list[tuple[str, str]]:
+    if not isinstance(fields, Mapping):
+        raise ParameterError(f"headers must be a dict, not {type(fields).__name__}.", parameter="headers")
+    pairs = []
+    for name, value in fields.items():
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if item is None:
+                continue
+            try:
+                text = wire_text(item)
+            except (TypeError, ValueError) as error:
+                raise ParameterError(
+                    f"headers: {name} cannot be written: {error}.", parameter="headers"
+                ) from None
+            if has_control(text):
+                raise ParameterError(
+                    f"headers: the value of {name} has a line break or control character in it.",
+                    parameter="headers",
+                )
+            # Lone surrogates: an answer can hold them in JSON, no wire can.
+            pairs.append((str(name), text.encode("utf-8", "replace").decode()))
+    return pairs
+
+
+def _origin_text(value: Origin) -> str:
+    scheme, host, port = value
+    return f"{scheme}://{host}:{port}"

@@ -1,0 +1,41 @@
+"""A call as the state machine runs it: the request, the mode and the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.retry import RetryPolicy
+
+__all__ = ["Call", "Mode"]
+
+
+class Mode(StrEnum):
+    """What the answer to the submit means."""
+
+    SYNC = "sync"
+    ASYNC = "async"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One API call, its templates rendered.
+
+    :param request: the submit; in async mode it starts the job.
+    :param mode: sync, the answer is the result; async, the answer tells of a job.
+    :param retry: in-task retries of the submit.
+    :param response_path: the part of a synchronous answer that is the result.
+    :param timeout: seconds of one request, or (connect, read); None takes the connection's.
+    :param max_response_bytes: longest body that is read; None takes the default.
+    """
+
+    request: RequestSpec = field(default_factory=RequestSpec)
+    mode: Mode = Mode.SYNC
+    job: AsyncJob = field(default_factory=AsyncJob)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    response_path: str | None = None
+    timeout: Any = None
+    max_response_bytes: int | None = None

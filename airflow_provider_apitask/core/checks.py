@@ -1,0 +1,152 @@
+"""Checks of what an author wrote, cheap enough for the parsing of a DAG file.
+
+A value that Jinja still has to render, or an ``XComArg``, passes here and is checked again when
+the task runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from math import isfinite
+from typing import Any
+
+from airflow_provider_apitask.core.errors import ParameterError
+
+__all__ = ["choice", "codes", "is_open", "known_keys", "mapping", "number", "timeout", "words"]
+
+#: Largest number taken for seconds or a count: no clock or sleep can use a larger one.
+_LARGEST = 10**9
+_PLAIN = (str, bytes, int, float, list, tuple, dict, Mapping, timedelta, set, frozenset)
+
+
+def is_open(value: Any) -> bool:
+    """Whether a value is known only when the task runs: a Jinja template or an XComArg."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    return value is not None and not isinstance(value, _PLAIN)
+
+
+def choice(value: Any, parameter: str, allowed: Sequence[str]) -> str:
+    """Return one of ``allowed``, in whatever case it was written.
+
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    if isinstance(value, str) and (is_open(value) or value in allowed):
+        return value
+    if isinstance(value, str) and value.lower() in allowed:
+        return value.lower()
+    raise ParameterError(
+        f"{parameter} must be one of {', '.join(allowed)}, not {value!r}.", parameter=parameter
+    )
+
+
+def number(
+    value: Any, parameter: str, *, minimum: float = 0, above: bool = False, whole: bool = False
+) -> Any:
+    """Return a number (a timedelta as seconds, a rendered text as what it says), None as None.
+
+    :param minimum: smallest value allowed; with ``above``, the value must be larger.
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    if value is None or is_open(value):
+        return value
+    given = value
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    kind = "a whole number" if whole else "a number"
+    bound = f"above {minimum:g}" if above else f"of at least {minimum:g}"
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if (
+        not usable
+        or not minimum <= value <= _LARGEST
+        or (above and value == minimum)
+        or (whole and value != int(value))
+    ):
+        raise ParameterError(f"{parameter} must be {kind} {bound}, not {given!r}.", parameter=parameter)
+    return int(value) if whole else value
+
+
+def timeout(value: Any, parameter: str = "timeout") -> Any:
+    """Return a timeout of one request: seconds, or a pair of seconds (connect, read).
+
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    if isinstance(value, (list, tuple)):
+        if len(value) != 2 or None in value:
+            raise ParameterError(
+                f"{parameter} must be seconds or a pair (connect, read), not {value!r}.", parameter=parameter
+            )
+        return tuple(number(item, parameter, above=True) for item in value)
+    return number(value, parameter, above=True)
+
+
+def mapping(value: Any, parameter: str) -> Any:
+    """Return a dict, None as None.
+
+    :raises ParameterError: naming the parameter.
+    """
+    if value is None or is_open(value) or isinstance(value, Mapping):
+        return value
+    raise ParameterError(f"{parameter} must be a dict, not {type(value).__name__}.", parameter=parameter)
+
+
+def words(value: Any, parameter: str) -> Any:
+    """Return a list of words (texts, numbers, booleans); a single one may be given alone.
+
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    if value is None or is_open(value):
+        return value
+    if isinstance(value, (set, frozenset)):
+        # In one order always: Airflow takes another order for another version of the DAG.
+        value = sorted(value, key=str)
+    given = list(value) if isinstance(value, (list, tuple)) else [value]
+    for word in given:
+        if not isinstance(word, (str, int, float)) and not is_open(word):
+            raise ParameterError(
+                f"{parameter} must be a list of words, numbers or booleans; {word!r} is none.",
+                parameter=parameter,
+            )
+    return given
+
+
+def codes(value: Any, parameter: str) -> Any:
+    """Return a list of HTTP codes; a single one may be given alone.
+
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    if value is None or is_open(value):
+        return value
+    given = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
+    return [_code(code, parameter) for code in (given if isinstance(given, (list, tuple)) else (given,))]
+
+
+def _code(code: Any, parameter: str) -> Any:
+    if is_open(code):
+        return code
+    if isinstance(code, str) and code.strip().isdecimal():
+        code = int(code)
+    if not isinstance(code, int) or not 100 <= code <= 599:
+        raise ParameterError(
+            f"{parameter} must be HTTP codes from 100 to 599, not {code!r}.", parameter=parameter
+        )
+    return code
+
+
+def known_keys(value: Mapping[str, Any], parameter: str, allowed: Iterable[str]) -> None:
+    """Refuse keys that nothing would read.
+
+    :raises ParameterError: naming the key and what is allowed.
+    """
+    allowed = sorted(allowed)
+    for key in value:
+        if key not in allowed:
+            raise ParameterError(
+                f"{parameter} has no field {key!r}; allowed are {', '.join(allowed)}.", parameter=parameter
+            )

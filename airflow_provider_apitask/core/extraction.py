@@ -1,0 +1,142 @@
+"""Reading a value out of a JSON document: JSONPath, or a plain dotted path.
+
+``$…`` is JSONPath (RFC 9535 in the dialect of jsonpath-ng). Anything else is a dotted path such
+as ``result.id``, ``jobs[0].job_state`` or ``task-id``. Both come to the same where a JSONPath only
+names members and items, as most do; then no library is needed either.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from airflow_provider_apitask.core.errors import ParameterError
+
+__all__ = ["MISSING", "Path", "check_path", "compile_path"]
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "<nothing>"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+#: What a path finds where the document has nothing; not None, which a document can hold.
+MISSING: Final = _Missing()
+
+_STEP = re.compile(
+    r"""\[\s*(?:(?P<index>-?\d+)|'(?P<single>[^']*)'|"(?P<double>[^"]*)")\s*\]|(?P<name>[^.\[\]]+)"""
+)
+
+
+#: A JSONPath of members and items alone: read here, it costs no import of jsonpath-ng, and the
+#: hyphen of ``$.task-id`` is no minus.
+_PLAIN_JSONPATH = re.compile(r"""\$(?:\.[\w-]+|\[\s*(?:-?\d+|'[^'\\]*'|"[^"\\]*")\s*\])*""")
+
+
+class Path(Protocol):
+    """A compiled path."""
+
+    def find(self, document: Any) -> Any:
+        """The value at the path: ``MISSING`` for none, a list where the path matches several."""
+
+
+def check_path(text: Any, parameter: str) -> None:
+    """Refuse what cannot be a path, cheaply enough for the parsing of a DAG file.
+
+    :raises ParameterError: naming the parameter.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ParameterError(
+            f"{parameter} must be a JSONPath such as '$.status' or a dotted path such as 'result.id', "
+            f"not {text!r}.",
+            parameter=parameter,
+        )
+    if text.count("[") != text.count("]") or text.count("(") != text.count(")"):
+        raise ParameterError(f"{parameter}: the path {text!r} has unbalanced brackets.", parameter=parameter)
+    if not text.startswith("$"):
+        _DottedPath(text, parameter)
+
+
+@lru_cache(maxsize=1024)
+def compile_path(text: str) -> Path:
+    """Compile a path once per process.
+
+    :raises ParameterError: where it is no valid path.
+    """
+    if _PLAIN_JSONPATH.fullmatch(text):
+        return _DottedPath(text[1:].removeprefix("."), "path")
+    return _JsonPath(text) if text.startswith("$") else _DottedPath(text, "path")
+
+
+class _DottedPath:
+    __slots__ = ("_steps",)
+
+    def __init__(self, text: str, parameter: str) -> None:
+        steps: list[str | int] = []
+        position = 0
+        while position < len(text):
+            match = _STEP.match(text, position)
+            if not match:
+                rest = text[position:]
+                raise ParameterError(
+                    f"{parameter}: {text!r} is no dotted path, it cannot be read from {rest!r} on.",
+                    parameter=parameter,
+                )
+            index, single, double, name = match.group("index", "single", "double", "name")
+            steps.append(
+                int(index) if index is not None else next(t for t in (single, double, name) if t is not None)
+            )
+            position = match.end()
+            if position < len(text) and text[position] == ".":
+                position += 1
+                if position == len(text):
+                    raise ParameterError(
+                        f"{parameter}: the path {text!r} ends in a dot.", parameter=parameter
+                    )
+        self._steps = tuple(steps)
+
+    def find(self, document: Any) -> Any:
+        for step in self._steps:
+            if isinstance(document, dict):
+                document = document.get(str(step), MISSING)
+            elif isinstance(document, list) and _is_index(step):
+                index = int(step)
+                document = document[index] if -len(document) <= index < len(document) else MISSING
+            else:
+                return MISSING
+            if document is MISSING:
+                return MISSING
+        return document
+
+
+class _JsonPath:
+    __slots__ = ("_expression",)
+
+    def __init__(self, text: str) -> None:
+        # 30 ms of import, so not before a path is really used.
+        from jsonpath_ng.exceptions import JSONPathError
+        from jsonpath_ng.ext import parse
+
+        try:
+            self._expression = parse(text)
+        except (JSONPathError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ParameterError(f"{text!r} is no valid JSONPath: {error}", parameter="path") from None
+
+    def find(self, document: Any) -> Any:
+        try:
+            found = [match.value for match in self._expression.find(document)]
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, re.error):
+            # A filter that compares what cannot be compared, in this document, or one nested
+            # deeper than the library can walk (RecursionError): no match.
+            return MISSING
+        if not found:
+            return MISSING
+        return found[0] if len(found) == 1 else found
+
+
+def _is_index(step: str | int) -> bool:
+    return isinstance(step, int) or step.lstrip("-").isdigit()

@@ -1,0 +1,213 @@
+"""An asynchronous job as an author declares it: how to follow it, and what its answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.extraction import check_path, compile_path
+from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.status import StatusWords
+
+__all__ = ["DEFAULT_STATUS_PATH", "AsyncJob"]
+
+DEFAULT_STATUS_PATH = "$.status"
+
+_PATHS = ("status_path", "error_path", "progress_path", "result_path")
+_REQUESTS = ("status_request", "result_request")
+_WORDS = ("success_values", "failure_values", "cancelled_values", "running_values")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncJob:
+    """How to follow a job from its submit to its result. All times are seconds.
+
+    Everything is optional: a server that answers with ``Operation-Location`` or ``Location`` and
+    uses common status words needs nothing here. A plain dict with the same fields will do too.
+
+    :param extract: names for parts of the submit's answer: ``{"run": "$.runId"}``; a path, or
+        ``headers.Name``. The names can stand as ``{run}`` in the requests below.
+    :param job_id: path of what identifies the job to people, or its name in ``extract``; by
+        default the end of its status URL, else an ``id`` in the answer.
+    :param status_request: request that tells the status, such as ``/runs/{runId}/status``; by
+        default a GET of the URL in the answer's ``Operation-Location``, ``Azure-AsyncOperation``
+        or ``Location``.
+    :param status_path: where the status is, ``$.status`` by default.
+    :param success_values: status words that mean success; by default the common ones. Words are
+        compared without case, ``_``, ``-`` and spaces.
+    :param failure_values: the same for failure.
+    :param cancelled_values: the same for a job that was cancelled.
+    :param running_values: the same for a job that goes on.
+    :param unknown_status: what a word in none of the lists is: ``fail`` (default) or ``running``.
+    :param error_path: where a failed job's reason is; by default RFC 9457 and common shapes.
+    :param progress_path: where the progress is, for the log.
+    :param initial_delay: seconds before the first check, 0 by default.
+    :param poll_interval: seconds between checks, 15 by default. A ``Retry-After`` of the server
+        is obeyed instead, between one second and ``max_poll_interval``.
+    :param poll_factor: growth of the interval from check to check, 1 by default.
+    :param max_poll_interval: longest interval; by default one hour.
+    :param max_polls: checks after which the job counts as timed out; by default no limit.
+    :param deadline: seconds from the submit after which the job counts as timed out; by default
+        none: a job runs as long as it is healthy.
+    :param status_grace: seconds for which checks may go on failing, 300 by default.
+    :param not_found_grace: seconds from the submit for which 404 means "not yet", 60 by default.
+    :param final_codes: HTTP codes that end the job as failed, for servers that answer 500 to
+        what will never change.
+    :param result_request: request that fetches the result; by default the location that the
+        server gave, else the last status answer is the result.
+    :param result_path: the part of the result that is handed on; by default all of it.
+    """
+
+    extract: Any = None
+    job_id: str | None = None
+    status_request: Any = None
+    status_path: str | None = None
+    success_values: Any = None
+    failure_values: Any = None
+    cancelled_values: Any = None
+    running_values: Any = None
+    unknown_status: str = "fail"
+    error_path: str | None = None
+    progress_path: str | None = None
+    initial_delay: Any = 0
+    poll_interval: Any = 15
+    poll_factor: Any = 1.0
+    max_poll_interval: Any = None
+    max_polls: Any = None
+    deadline: Any = None
+    status_grace: Any = 300
+    not_found_grace: Any = 60
+    final_codes: Any = None
+    result_request: Any = None
+    result_path: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field; those that Jinja still has to render are checked when the task runs."""
+        for field in fields(self):
+            # None is the default, whatever that is: YAML has "nothing" for it.
+            if getattr(self, field.name) is None and field.default is not None:
+                object.__setattr__(self, field.name, field.default)
+        normal: dict[str, Any] = {
+            "extract": checks.mapping(self.extract, "job.extract"),
+            "unknown_status": checks.choice(self.unknown_status, "job.unknown_status", ("fail", "running")),
+            "initial_delay": checks.number(self.initial_delay, "job.initial_delay"),
+            "poll_interval": checks.number(self.poll_interval, "job.poll_interval", above=True),
+            "poll_factor": checks.number(self.poll_factor, "job.poll_factor", minimum=1),
+            "max_poll_interval": checks.number(self.max_poll_interval, "job.max_poll_interval", above=True),
+            "max_polls": checks.number(self.max_polls, "job.max_polls", minimum=1, whole=True),
+            "deadline": checks.number(self.deadline, "job.deadline", above=True),
+            "status_grace": checks.number(self.status_grace, "job.status_grace"),
+            "not_found_grace": checks.number(self.not_found_grace, "job.not_found_grace"),
+            "final_codes": checks.codes(self.final_codes, "job.final_codes"),
+        }
+        for name in _WORDS:
+            normal[name] = checks.words(getattr(self, name), f"job.{name}")
+        for parameter, path in self._named_paths():
+            if path is not None and not checks.is_open(path):
+                check_path(path, parameter)
+        for name in _REQUESTS:
+            if (request := getattr(self, name)) is not None and not checks.is_open(request):
+                normal[name] = RequestSpec.parse(request, f"job.{name}")
+        for name, value in normal.items():
+            object.__setattr__(self, name, value)
+        if not any(checks.is_open(value) for name in _WORDS for value in (getattr(self, name) or ())):
+            self.status_words()
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """Read a job description from an AsyncJob, a dict, or None for one of defaults.
+
+        :raises ParameterError: naming the field and what is allowed.
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            checks.known_keys(value, "job", (field.name for field in fields(cls)))
+            return cls(**{str(key): item for key, item in value.items()})
+        raise ParameterError(
+            f"job must be an AsyncJob or a dict, not {type(value).__name__}.", parameter="job"
+        )
+
+    @classmethod
+    def as_template(cls, value: Any) -> Any:
+        """Return a job description as the plain dict that Jinja can render, checked; None as None.
+
+        :raises ParameterError: naming the field and what is allowed.
+        """
+        if value is None or (not isinstance(value, cls) and checks.is_open(value)):
+            return value
+        return cls.parse(value).to_dict()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, as JSON."""
+        given: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                given[field.name] = value.to_dict() if isinstance(value, RequestSpec) else value
+        return given
+
+    def compiled(self) -> Self:
+        """Compile every path, so that a wrong one fails before anything is submitted.
+
+        :raises ParameterError: naming the field.
+        """
+        for parameter, path in self._named_paths():
+            if path is not None:
+                try:
+                    compile_path(path)
+                except ParameterError as error:
+                    raise ParameterError(f"{parameter}: {error.message}", parameter=parameter) from None
+        return self
+
+    def status_words(self) -> StatusWords:
+        """The meaning of each status word."""
+        return StatusWords.build(
+            success=self.success_values,
+            failure=self.failure_values,
+            cancelled=self.cancelled_values,
+            running=self.running_values,
+            unknown_is_running=self.unknown_status == "running",
+        )
+
+    @property
+    def asks_for_status(self) -> bool:
+        """Whether the author said where to ask for the status; else the server's monitor URL is."""
+        return isinstance(self.status_request, RequestSpec) and self.status_request.endpoint is not None
+
+    @property
+    def expects_status(self) -> bool:
+        """Whether a status must be in a good answer: the author said where it is."""
+        return self.status_path is not None or self.asks_for_status
+
+    @property
+    def path_of_job_id(self) -> str | None:
+        """Where the job's id is, or its name in ``extract``; it may be written as ``{path}``."""
+        path = self.job_id
+        if isinstance(path, str) and path.startswith("{") and path.endswith("}"):
+            return path[1:-1]
+        return path
+
+    @property
+    def path_of_status(self) -> str:
+        """Where the status is."""
+        return self.status_path or DEFAULT_STATUS_PATH
+
+    def _named_paths(self) -> Iterator[tuple[str, Any]]:
+        yield "job.job_id", self.path_of_job_id
+        for name in _PATHS:
+            yield f"job.{name}", getattr(self, name)
+        if isinstance(self.extract, Mapping):
+            for name, path in self.extract.items():
+                yield f"job.extract[{name!r}]", path
+
+    def later_placeholders(self) -> Iterator[str]:
+        """The ``{path}`` placeholders of all requests after the submit."""
+        for request in (self.status_request, self.result_request):
+            if isinstance(request, RequestSpec):
+                yield from request.placeholders()

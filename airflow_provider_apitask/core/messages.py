@@ -1,0 +1,170 @@
+"""What goes over the wire, as plain values: requests, responses and the failures between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Self
+
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "Failure",
+    "Headers",
+    "NetworkFailure",
+    "Purpose",
+    "Request",
+    "Response",
+    "Timeout",
+]
+
+#: Seconds to connect, and seconds to wait for each further piece of the answer.
+Timeout = tuple[float, float]
+#: Longest body that is read where the author sets no bound, bytes.
+DEFAULT_MAX_BYTES = 32 * 1024 * 1024
+
+
+class Headers(Sequence[tuple[str, str]]):
+    """Header fields in order, repeated ones included; names compare without case (RFC 9110 §5.1)."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, headers: Mapping[str, Any] | Iterable[tuple[str, str]] = ()) -> None:
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        self._pairs = tuple(
+            (name, item)
+            for name, value in pairs
+            for item in (value if isinstance(value, (list, tuple)) else (value,))
+        )
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._pairs[index]
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._pairs)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._pairs == other._pairs
+
+    def __hash__(self) -> int:
+        return hash(self._pairs)
+
+    def __repr__(self) -> str:
+        # Names only: a value may be a credential.
+        return f"<Headers {', '.join(name for name, _ in self._pairs)}>"
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first value of the field ``name``, else ``default``."""
+        folded = name.lower()
+        return next((value for key, value in self._pairs if key.lower() == folded), default)
+
+    def get_all(self, name: str) -> list[str]:
+        """All values of the field ``name``, in order."""
+        folded = name.lower()
+        return [value for key, value in self._pairs if key.lower() == folded]
+
+    def merged(self, other: Iterable[tuple[str, str]]) -> Headers:
+        """These fields with those of ``other`` in place of the ones of the same name."""
+        added = Headers(other)
+        names = {name.lower() for name, _ in added}
+        return Headers([*((n, v) for n, v in self._pairs if n.lower() not in names), *added])
+
+    def without(self, *names: str) -> Headers:
+        """These fields without those named."""
+        gone = {name.lower() for name in names}
+        return Headers([(name, value) for name, value in self._pairs if name.lower() not in gone])
+
+
+class Purpose(StrEnum):
+    """Why a request is sent; redirects and retries are decided by it."""
+
+    SUBMIT = "submit"
+    POLL = "poll"
+    RESULT = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, ready to be sent once credentials are added.
+
+    :param timeout: seconds to connect and seconds without a byte of the answer.
+    :param max_bytes: longest body that is read from the answer.
+    :param credentials: whether the connection's credentials and default headers may go along;
+        False for an origin that is allowed but not the connection's own.
+    """
+
+    purpose: Purpose
+    method: str
+    url: str
+    headers: Headers = field(default_factory=Headers, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    timeout: Timeout = (10.0, 30.0)
+    max_bytes: int = DEFAULT_MAX_BYTES
+    credentials: bool = True
+
+    def __repr__(self) -> str:
+        return f"<Request {self.purpose} {self.method} {self.url.partition('?')[0]}>"
+
+    def with_headers(self, *pairs: tuple[str, str]) -> Self:
+        """The same request with these header fields set."""
+        return replace(self, headers=self.headers.merged(pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer, its body read whole and decoded from its content coding.
+
+    :param url: the URL that was answered, after redirects; relative references resolve against it.
+    """
+
+    status: int
+    url: str
+    headers: Headers = field(default_factory=Headers, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.url.partition('?')[0]}, {len(self.body)} bytes>"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the code says success (2xx)."""
+        return 200 <= self.status < 300
+
+    @property
+    def media_type(self) -> str:
+        """The media type in lower case without its parameters, empty where there is none."""
+        return (self.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+
+
+class Failure(StrEnum):
+    """How a request ended without an answer."""
+
+    RESOLVE = "the host name could not be resolved"
+    CONNECT = "no connection could be made"
+    TLS = "the TLS handshake failed"
+    TIMEOUT = "no answer within the timeout"
+    DROPPED = "the connection broke before the whole answer was there"
+    TOO_LARGE = "the answer is larger than max_response_bytes"
+    INVALID = "the answer is not valid HTTP"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFailure:
+    """A request that got no (whole) answer.
+
+    :param detail: what the library said; never empty, still to be redacted.
+    :param possibly_received: False only where the server surely did not get the request.
+    """
+
+    failure: Failure
+    detail: str
+    possibly_received: bool
+
+    def __str__(self) -> str:
+        return f"{self.failure.value} ({self.detail})" if self.detail else self.failure.value

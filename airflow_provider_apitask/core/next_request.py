@@ -1,0 +1,76 @@
+"""The request that comes next in a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.core.call import Call, Mode
+from airflow_provider_apitask.core.errors import AnswerError, NothingToFollowError
+from airflow_provider_apitask.core.messages import Purpose, Request
+from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.state import Phase, State
+
+__all__ = ["next_request"]
+
+
+def next_request(call: Call, api: Api, state: State) -> Request:
+    """Build the request that a call sends next.
+
+    :raises ApiTaskError: where it cannot be built, or may not be sent (:meth:`Api.build`).
+    """
+    build = partial(api.build, timeout=call.timeout, max_bytes=call.max_response_bytes)
+    if state.phase is Phase.SUBMIT:
+        return build(call.request, Purpose.SUBMIT)
+    if call.mode is Mode.SYNC:
+        return build(_see_other(call.request), Purpose.RESULT, url=state.result_url)
+    build = partial(build, lookup=partial(_known_value, call, state))
+    if state.phase is Phase.FETCH and not state.inline:
+        spec = call.job.result_request or RequestSpec()
+        return build(spec, Purpose.RESULT, url=state.result_url or state.status_url)
+    spec = call.job.status_request or RequestSpec()
+    if state.status_url is None and spec.endpoint is None:
+        raise _nothing_to_ask(state)
+    purpose = Purpose.RESULT if state.phase is Phase.FETCH else Purpose.POLL
+    return build(spec, purpose, url=state.status_url)
+
+
+def _see_other(submit: RequestSpec) -> RequestSpec:
+    """The GET that a 303 asks for: what described the body does not go along (RFC 9110 §15.4.4)."""
+    fields = submit.headers if isinstance(submit.headers, Mapping) else {}
+    kept = {name: value for name, value in fields.items() if not name.lower().startswith("content-")}
+    return RequestSpec(headers=kept, timeout=submit.timeout)
+
+
+def _nothing_to_ask(state: State) -> NothingToFollowError:
+    if state.phase is Phase.FETCH:
+        return NothingToFollowError(
+            "The result was in an answer that only an earlier process had, and there is nowhere to ask for "
+            "it again: give job.result_request."
+        )
+    return NothingToFollowError(
+        "Nothing says where to ask for the job's status: give job.status_request, or a handle with a "
+        "status_url."
+    )
+
+
+def _known_value(call: Call, state: State, path: str) -> Any:
+    """The value of a ``{path}``: what the author named, what the job is known by, what answers gave.
+
+    An id that was only guessed from a URL comes last.
+    """
+    known = {"job_id": state.job_id, "status_url": state.status_url, "result_url": state.result_url}
+    known = {name: value for name, value in known.items() if value is not None}
+    named = path in (call.job.extract or {})
+    guessed = path == "job_id" and call.job.job_id is None
+    if path in state.values and (named or guessed or path not in known):
+        return state.values[path]
+    if path in known:
+        return known[path]
+    raise AnswerError(
+        f"{{{path}}} has no value: nothing in the earlier answers of this call is at that path. "
+        f"Known: {', '.join(sorted({*state.values, *known})) or 'nothing'}.",
+        looked_for=path,
+    )

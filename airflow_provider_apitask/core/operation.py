@@ -1,0 +1,187 @@
+"""THE state machine of an API call.
+
+::
+
+    SUBMIT ─► POLL ⇄ POLL_GRACE ─► FETCH ─► SUCCEEDED
+       │        └───────┴────────────┴────► FAILED │ CANCELLED │ TIMED_OUT │ LOST
+       └─► FETCH │ SUCCEEDED │ FAILED │ SUBMIT_UNKNOWN
+
+A driver asks :meth:`Operation.step` what to do (send, wait, done), does it, and tells
+:meth:`Operation.receive` what came of it. Nothing in here sends, sleeps or looks at a clock, so
+worker and triggerer take the same decisions, and a call can go on in another process: all that
+is needed is :attr:`Operation.state`.
+
+How an answer is read depends on the phase, and each phase has a module with one rule: ``submit``,
+``poll`` (also for ``POLL_GRACE``) and ``result``. A rule is a function from a ``Turn`` (where the
+call stood, what was sent, what came) to a ``Move`` (where it stands now, what to log, why it
+ended) and changes nothing; :meth:`Operation._make` alone changes the state. Two more modules are
+shared by them: ``outcome`` for a job that is over, ``pacing`` for when to ask next.
+
+The rules are those of RFC 9110 (redirects, Location, Retry-After, idempotent methods), RFC 9457
+(reasons) and of the products that have asynchronous jobs; each is named where it is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_provider_apitask.core.answers import Reading
+from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.core.call import Call
+from airflow_provider_apitask.core.errors import ApiTaskError, error_from_dict
+from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.messages import NetworkFailure, Purpose, Request, Response
+from airflow_provider_apitask.core.next_request import next_request
+from airflow_provider_apitask.core.poll import read_poll
+from airflow_provider_apitask.core.result import read_result, take_result
+from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.submit import read_submit
+from airflow_provider_apitask.core.turn import Move, Turn, failed, handle_data
+
+__all__ = ["Done", "Inbound", "Operation", "Send", "Step", "Wait"]
+
+#: What a driver can tell: an answer, none, or that the core itself refused to go on.
+Inbound = Response | NetworkFailure | ApiTaskError
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this request and tell the answer."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Come back at this Unix time, or earlier, then nothing happens."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call has ended.
+
+    :param value: the result, where it succeeded; only the process that read it has it.
+    :param error: why it did not.
+    """
+
+    value: Any = None
+    error: ApiTaskError | None = None
+
+
+Step = Send | Wait | Done
+
+#: How an answer is read, by the phase in which the request was sent.
+_RULES: dict[Phase, Callable[[Turn], Move]] = {
+    Phase.SUBMIT: read_submit,
+    Phase.POLL: read_poll,
+    Phase.POLL_GRACE: read_poll,
+    Phase.FETCH: read_result,
+}
+
+
+class Operation:
+    """One API call on its way.
+
+    :param call: what is to be done.
+    :param api: where, with which credentials.
+    :param state: where an earlier process left it; None for a new call.
+    :param answer: the answer that holds the result, where ``state`` says that it is inline;
+        without it the server is asked for it again.
+    :param jitter: gives random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        api: Api,
+        state: State | None = None,
+        *,
+        answer: Response | None = None,
+        jitter: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        self.call = call
+        self.api = api
+        self.state = state if state is not None else State()
+        #: The answer that accepted the job, then the one that said it is done, then its result.
+        self.answer = answer
+        self._jitter = jitter
+        self._words = call.job.status_words()
+        self._value: Any = None
+        self._error: ApiTaskError | None = None
+        self._sent: Request | None = None
+
+    def step(self, now: float) -> Step:
+        """Say what to do next; asking twice changes nothing.
+
+        :param now: Unix time.
+        """
+        if self.state.phase is Phase.FETCH and self.state.inline and self.answer is not None:
+            self._make(self._inline_result(self.answer))
+        state = self.state
+        if state.phase.ended:
+            stored = error_from_dict(state.error) if state.error else None
+            return Done(self._value, self._error or stored)
+        if state.next_at is not None and state.next_at > now:
+            return Wait(state.next_at)
+        try:
+            self._sent = next_request(self.call, self.api, state)
+        except ApiTaskError as error:
+            self._make(failed(state, error))
+            return Done(error=self._error)
+        return Send(self._sent)
+
+    def receive(self, inbound: Inbound, now: float) -> Event | None:
+        """Take the answer to the request that :meth:`step` gave.
+
+        :param now: Unix time.
+        :returns: what is worth a line in the log.
+        :raises RuntimeError: where :meth:`step` gave no request.
+        """
+        if self._sent is None or self.state.phase.ended:
+            raise RuntimeError("receive() was called without a request from step().")
+        if isinstance(inbound, ApiTaskError):
+            return self._make(failed(self.state, inbound))
+        turn = Turn(
+            call=self.call,
+            api=self.api,
+            words=self._words,
+            state=self.state,
+            request=self._sent,
+            inbound=inbound,
+            now=now,
+            jitter=self._jitter(),
+        )
+        try:
+            move = _RULES[self.state.phase](turn)
+        except ApiTaskError as error:
+            move = failed(self.state, error)
+        return self._make(move)
+
+    def handle_data(self) -> dict[str, Any]:
+        """What identifies the job, for events and errors."""
+        return handle_data(self.state)
+
+    def _make(self, move: Move) -> Event | None:
+        """Make a move: the only place where the state changes, and where texts are redacted."""
+        redactor = self.api.redactor
+        if move.answer is not None:
+            self.answer = move.answer
+        state = move.state
+        if (state.status, state.progress) != (self.state.status, self.state.progress):
+            # For people only: what a server says there may be anything.
+            state = replace(state, status=redactor.data(state.status), progress=redactor.data(state.progress))
+        if move.error is None:
+            self.state, self._value = state, move.value
+            return move.event.redacted(redactor) if move.event is not None else None
+        self._error = move.error.redacted(redactor)
+        self.state = replace(state, error=self._error.to_dict())
+        return Event(EventKind.ENDED, self._error.message, self._error.data)
+
+    def _inline_result(self, answer: Response) -> Move:
+        # Another process may have sent the request.
+        asked = self._sent or Request(Purpose.POLL, "GET", answer.url)
+        return take_result(self.call, self.state, Reading(asked, answer, self.api.redactor.text))

@@ -1,0 +1,83 @@
+"""What follows when the server has said how a job ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_apitask.core.answers import Reading, brief
+from airflow_provider_apitask.core.errors import (
+    AnswerError,
+    JobCancelledError,
+    JobFailedError,
+    UnknownStatusError,
+)
+from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.next_request import next_request
+from airflow_provider_apitask.core.state import Phase
+from airflow_provider_apitask.core.status import Verdict
+from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, handle_data, job_error, job_name
+
+__all__ = ["job_over", "job_succeeded"]
+
+_LISTS = "success_values, failure_values, cancelled_values or running_values"
+
+
+def job_over(turn: Turn, reading: Reading, status: Any, verdict: Verdict) -> Move:
+    """The server said how the job ended; a word that nobody knows ends it loudly (rule 12)."""
+    state = replace(turn.state, status=brief(status))
+    turn = turn.at(state)
+    if verdict is Verdict.SUCCEEDED:
+        return job_succeeded(turn, reading)
+    why = reading.reason(turn.call.job.error_path)
+    if verdict is Verdict.CANCELLED:
+        message = f"{job_name(state)} was cancelled on the server (status {state.status!r})"
+        said = f": {why}" if why else ""
+        return ended(
+            state, Phase.CANCELLED, job_error(JobCancelledError, state, f"{message}{said}.", reason=why)
+        )
+    if verdict is Verdict.FAILED:
+        said = f": {why}" if why else f"; {reading.excerpt}"
+        message = f"{job_name(state)} failed (status {state.status!r}){said}."
+        return ended(state, Phase.FAILED, job_error(JobFailedError, state, message, reason=why))
+    message = (
+        f"{reading.shown}, with the status {state.status!r} at {turn.call.job.path_of_status}, which is in "
+        f"none of the lists: name it in job.{_LISTS}, or set job.unknown_status='running'; {reading.excerpt}."
+    )
+    return ended(state, Phase.FAILED, job_error(UnknownStatusError, state, message))
+
+
+def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -> Move:
+    """Rule 14: the configured request, else the location given, else what is at hand.
+
+    :param result_url: where this answer itself says that the result is.
+    """
+    state, job = turn.state, turn.call.job
+    result_url = result_url or state.result_url
+    inline = job.result_request is None and result_url is None
+    values = state.values
+    if job.result_request is not None:
+        # The latest answer wins: it is the one that names the result.
+        paths = set(job.result_request.placeholders()) - set(job.extract or ())
+        values = values | reading.values(None, paths)
+    state = state.at(
+        Phase.FETCH,
+        result_url=result_url,
+        values=values,
+        inline=inline,
+        next_at=None,
+        attempts=0,
+        failing_since=None,
+    )
+    if not inline:
+        try:
+            # A placeholder without a value is found while the answer is at hand.
+            next_request(turn.call, turn.api, state)
+        except AnswerError as error:
+            message = f"{job_name(state)} is done, but its result cannot be asked for: {error.message}"
+            shown = f"{message} {reading.shown}; {reading.excerpt}."
+            return failed(state, AnswerError(shown, **{**reading.data, **error.data}))
+    status = f", status {state.status!r}" if state.status is not None else ""
+    then = "its last answer holds the result" if inline else "its result is fetched"
+    event = Event(EventKind.JOB_DONE, f"{job_name(state)} is done{status}; {then}.", handle_data(state))
+    return Move(state=state, event=event, answer=reading.response)

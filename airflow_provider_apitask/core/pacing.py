@@ -1,0 +1,58 @@
+"""When the next request is due: intervals, ``Retry-After`` and the limits of a job (rules 8 and 13)."""
+
+from __future__ import annotations
+
+from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.retry import grown
+from airflow_provider_apitask.core.state import State
+
+__all__ = ["clamped", "first_check", "limit_reached", "next_check", "next_result"]
+
+#: Longest wait between two checks where the author set no ``max_poll_interval``, seconds.
+_LONGEST = 3600.0
+#: Shortest wait that is taken from a server, seconds: ``Retry-After: 0`` is no wish to be hammered.
+_SHORTEST = 1.0
+#: Longest wait between two attempts to fetch a result where the server asks for none, seconds.
+_LONGEST_FOR_RESULT = 15.0
+
+
+def first_check(job: AsyncJob, state: State, asked: float | None, now: float) -> float:
+    """Unix time of the first check: the server's ``Retry-After``, else the initial delay."""
+    return _not_after_deadline(state, now + (job.initial_delay if asked is None else clamped(job, asked)))
+
+
+def next_check(job: AsyncJob, state: State, asked: float | None, now: float) -> float:
+    """Unix time of the next check; the one at the deadline is still made."""
+    if asked is None:
+        longest = job.max_poll_interval or max(_LONGEST, job.poll_interval)
+        wait = grown(job.poll_interval, job.poll_factor, state.polls - 1, longest)
+    else:
+        wait = clamped(job, asked)
+    return _not_after_deadline(state, now + wait)
+
+
+def next_result(job: AsyncJob, asked: float | None, now: float, window_ends: float) -> float:
+    """Unix time of the next attempt to fetch a result; the one at the end of the window is made."""
+    wait = min(job.poll_interval, _LONGEST_FOR_RESULT) if asked is None else clamped(job, asked)
+    return min(now + wait, window_ends)
+
+
+def clamped(job: AsyncJob, asked: float) -> float:
+    """A wait that the server asks for, within bounds: it neither hammers nor sleeps for ever."""
+    shortest: float = min(_SHORTEST, job.poll_interval)
+    longest: float = job.max_poll_interval or _LONGEST
+    return max(shortest, min(asked, longest))
+
+
+def limit_reached(job: AsyncJob, state: State, now: float) -> str | None:
+    """What a job that is still not done has used up, as the end of a sentence; None for nothing."""
+    if state.deadline_at is not None and now >= state.deadline_at:
+        after = f", {job.deadline:g} s after the submit" if job.deadline is not None else ""
+        return f"was not done at its deadline{after}"
+    if job.max_polls is not None and state.polls >= job.max_polls:
+        return f"was not done after {state.polls} checks (job.max_polls)"
+    return None
+
+
+def _not_after_deadline(state: State, at: float) -> float:
+    return at if state.deadline_at is None else min(at, state.deadline_at)

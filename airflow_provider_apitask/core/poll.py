@@ -1,0 +1,154 @@
+"""Reading a status check (rules 10 to 13).
+
+Every way to go on ends in :func:`_ask_again`, which sets the time of the next check or sees that
+a limit is reached: that is why a job cannot be asked for without waiting in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from airflow_provider_apitask.core.answers import brief, find_in, read_status
+from airflow_provider_apitask.core.errors import (
+    AnswerError,
+    JobFailedError,
+    JobLostError,
+    JobTimedOutError,
+    RequestFailedError,
+)
+from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.extraction import MISSING
+from airflow_provider_apitask.core.messages import Response
+from airflow_provider_apitask.core.outcome import job_over, job_succeeded
+from airflow_provider_apitask.core.pacing import limit_reached, next_check
+from airflow_provider_apitask.core.retry import is_passing
+from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.status import Verdict
+from airflow_provider_apitask.core.turn import Move, Turn, ended, handle_data, job_error, job_name
+from airflow_provider_apitask.core.urls import resolve
+
+__all__ = ["read_poll"]
+
+
+def read_poll(turn: Turn) -> Move:
+    """Read a status check: the table of rule 10, row by row."""
+    turn = turn.at(replace(turn.state, polls=turn.state.polls + 1))
+    state, inbound = turn.state, turn.inbound
+    if turn.is_final:
+        error = job_error(JobFailedError, state, f"{turn.described}.", status_code=turn.code)
+        return ended(state, Phase.FAILED, error)
+    if isinstance(inbound, Response):
+        if inbound.ok:
+            return _read_status(turn, inbound)
+        if inbound.status == 304:
+            return _running(turn, state)
+        if inbound.status in (302, 303) and (location := inbound.headers.get("Location")):
+            return job_succeeded(turn, turn.reading(inbound), resolve(location, inbound.url))
+        if inbound.status in (404, 410):
+            return _not_known(turn)
+    if is_passing(inbound):
+        return _check_failed(turn, turn.described)
+    message = f"The status of job {state.job_id} cannot be asked for: {turn.described}."
+    return ended(state, Phase.FAILED, job_error(RequestFailedError, state, message, status_code=turn.code))
+
+
+def _read_status(turn: Turn, response: Response) -> Move:
+    """A 2xx: the status in its body decides, whatever the code."""
+    job, reading = turn.call.job, turn.reading(response)
+    try:
+        reading.refuse_html()
+        reading.require_json_if_said()
+    except AnswerError as error:
+        return _check_failed(turn, error.message.rstrip("."))
+    status, verdict = read_status(reading, job, turn.words)
+    if verdict is None:
+        if response.status == 202:
+            return _moved(turn, turn.state, response)
+        if not job.expects_status:
+            return job_succeeded(turn, reading)
+        if job.unknown_status == "running":
+            return _running(turn, turn.state)
+        return _check_failed(turn, reading.error("job.status_path", job.path_of_status).message.rstrip("."))
+    if verdict is not Verdict.RUNNING:
+        return job_over(turn, reading, status, verdict)
+    state = replace(turn.state, status=brief(status))
+    if job.progress_path is not None:
+        progress = find_in(reading, job.progress_path)
+        state = replace(state, progress=None if progress is MISSING else brief(progress))
+    return _moved(turn, state, response)
+
+
+def _moved(turn: Turn, state: State, response: Response) -> Move:
+    """Running; on a 202, a new Location replaces the old, unless the author said where to ask."""
+    location = response.headers.get("Location") if response.status == 202 else None
+    if location and state.status_url is not None and not turn.call.job.asks_for_status:
+        target = resolve(location, response.url)
+        turn.api.admit(target)
+        state = replace(state, status_url=target)
+    return _running(turn, state)
+
+
+def _running(turn: Turn, state: State) -> Move:
+    """A good poll: it ends the window of failing ones."""
+    before = turn.state
+    progress = f", progress {state.progress}" if state.progress is not None else ""
+    event = None
+    if before.phase is Phase.POLL_GRACE:
+        told = f"The status of job {state.job_id} can be read again: {state.status!r}{progress}."
+        event = Event(EventKind.RECOVERED, told, handle_data(state))
+    elif state.polls == 1 or (before.status, before.progress) != (state.status, state.progress):
+        told = f"{job_name(state)}: status {state.status!r}{progress}."
+        event = Event(EventKind.STATUS, told, handle_data(state))
+    return _ask_again(turn, state.at(Phase.POLL, attempts=0, failing_since=None), event)
+
+
+def _not_known(turn: Turn) -> Move:
+    """404 soon after the submit means "not yet": the status is written after the answer is."""
+    state, grace = turn.state, turn.call.job.not_found_grace
+    if turn.code == 404 and state.submitted_at is not None and turn.now < state.submitted_at + grace:
+        told = (
+            f"{turn.request.method} {turn.request.url} answered 404: {job_name(state)} is not known there "
+            f"yet; that counts as running for {grace:g} s from the submit (job.not_found_grace)."
+        )
+        event = Event(EventKind.STATUS, told, handle_data(state)) if state.polls == 1 else None
+        return _ask_again(turn, state.at(Phase.POLL, attempts=0, failing_since=None), event)
+    message = f"The server does not know job {state.job_id} (any more): {turn.described}."
+    return ended(state, Phase.LOST, job_error(JobLostError, state, message, status_code=turn.code))
+
+
+def _check_failed(turn: Turn, what: str) -> Move:
+    """Rule 11: a failed check is not a failed job, for as long as the window is open."""
+    state, window = turn.state, turn.call.job.status_grace
+    since = state.failing_since if state.failing_since is not None else turn.now
+    failing = turn.now - since
+    state = state.at(Phase.POLL_GRACE, failing_since=since, attempts=state.attempts + 1)
+    if failing >= window:
+        message = (
+            f"The status of job {state.job_id} could not be read for {failing:.0f} s ({state.attempts} "
+            f"checks; job.status_grace is {window:g} s). Last: {what}. The job may still be running on the "
+            "server."
+        )
+        return ended(
+            state, Phase.FAILED, job_error(RequestFailedError, state, message, status_code=turn.code)
+        )
+    event = None
+    if state.attempts == 1:
+        told = f"{what}. The check failed, not the job; checks go on for up to {window:g} s."
+        event = Event(EventKind.FAILING, told, handle_data(state))
+    return _ask_again(turn, state, event, last=what)
+
+
+def _ask_again(turn: Turn, state: State, event: Event | None, last: str | None = None) -> Move:
+    """Rules 8 and 13: when to ask next, or that it is enough.
+
+    :param last: what came instead of a status, where the check failed.
+    """
+    job = turn.call.job
+    reached = limit_reached(job, state, turn.now)
+    if reached is None:
+        at = next_check(job, state, turn.asked_wait, turn.now)
+        return Move(state=replace(state, next_at=at), event=event)
+    seen = f"the last status was {state.status!r}" if state.status is not None else "no status was seen"
+    why = f"; the last check failed: {last}" if last else ""
+    message = f"{job_name(state)} {reached}; {seen}{why}. It may still be running on the server."
+    return ended(state, Phase.TIMED_OUT, job_error(JobTimedOutError, state, message))

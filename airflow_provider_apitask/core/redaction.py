@@ -1,0 +1,140 @@
+"""One place that takes secrets out of texts, URLs and headers (PROTOCOL: a secret is never seen).
+
+Two ways together: known values (the credentials of a connection, tokens got at run time) are
+replaced wherever they stand, and values under a name that sounds like a secret are replaced
+whatever they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
+
+__all__ = ["MASK", "Redactor", "is_secret_name"]
+
+MASK = "***"
+#: Shorter values are not replaced: they would turn whole texts into asterisks.
+_MIN_LENGTH = 4
+#: Longest message, characters: what an event, a log line and a database row can bear.
+_LONGEST_LINE = 2000
+
+_NAMING_WORDS = (
+    r"authorization|cookie|token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|subscription[-_]?key"
+    r"|private[-_]?key|signature|credential|session[-_]?id|icsessionid|assertion|client[-_]?secret|x-auth"
+)
+_SECRET_NAME = re.compile(rf"(?:{_NAMING_WORDS})|^(?:sig|auth|pwd|pass|key|jwt|code|sid)$", re.IGNORECASE)
+#: Names that hold a word above and no secret.
+_HARMLESS = re.compile(r"^(?:next|page|continuation)[-_]?(?:page[-_]?)?token$|token[-_]?type$", re.IGNORECASE)
+
+# Whole words, never given back in part: a hostile text would take quadratic time.
+_NAMED_VALUE = re.compile(
+    rf"""(?<![\w-])(?=[\w-]*(?:{_NAMING_WORDS}))(?P<name>[\w-]++)(?P<sep>["']?\s*[:=]\s*)(?P<value>(?!\*\*\*)(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&<>}}\]]+))""",
+    re.IGNORECASE,
+)
+#: These hold several words, of which the last is the credential: ``Authorization: ApiKey abc``.
+_CREDENTIAL_FIELD = re.compile(
+    r"""(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie)(?P<sep>["']?\s*[:=]\s*+["']?+)(?!\*\*\*)[^"'\r\n]+""",
+    re.IGNORECASE,
+)
+_SCHEME_VALUE = re.compile(r"\b(Bearer|Basic|Digest|Negotiate)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
+_URL = re.compile(r"\bhttps?://[^\s\"'<>]+", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a header, query parameter or field of this name is taken to hold a secret."""
+    return bool(_SECRET_NAME.search(name)) and not _HARMLESS.search(name)
+
+
+class Redactor:
+    """Replaces the secrets of one connection, and whatever looks like a secret, by ``***``.
+
+    :param secrets: values that must never be seen; those under four characters are ignored.
+    """
+
+    __slots__ = ("_pattern", "_values")
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._values: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self.add(*secrets)
+
+    def __repr__(self) -> str:
+        return f"<Redactor of {len(self._values)} values>"
+
+    def add(self, *secrets: str | None) -> None:
+        """Learn further values, for example a token that was just fetched."""
+        for secret in secrets:
+            if not secret or len(secret) < _MIN_LENGTH:
+                continue
+            encoded = base64.b64encode(secret.encode()).decode()
+            written = {
+                json.dumps(secret)[1:-1],
+                json.dumps(secret, ensure_ascii=False)[1:-1],
+                repr(secret)[1:-1],
+            }
+            self._values.update(
+                {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), encoded}, written
+            )
+        # The longest first, so that a value that holds another is replaced whole.
+        ordered = sorted(self._values, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def text(self, text: str) -> str:
+        """Redact free text: known values, URLs in it, and ``name: value`` pairs of secret names."""
+        text = self._known(text)
+        text = _URL.sub(lambda match: self.url(match.group()), text)
+        text = _SCHEME_VALUE.sub(rf"\1 {MASK}", text)
+        text = _CREDENTIAL_FIELD.sub(rf"\g<name>\g<sep>{MASK}", text)
+        return _NAMED_VALUE.sub(_mask_named, text)
+
+    def line(self, text: str) -> str:
+        """Redact a message and make it fit for every log: cut, without lone surrogates."""
+        text = self.text(text).encode("utf-8", "replace").decode()
+        return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
+
+    def data(self, value: Any) -> Any:
+        """Redact the texts in a (nested) JSON value; fields with the name of a secret go whole."""
+        if isinstance(value, str):
+            return self.line(value)
+        if isinstance(value, Mapping):
+            return {
+                name: MASK if isinstance(item, str) and is_secret_name(str(name)) else self.data(item)
+                for name, item in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.data(item) for item in value]
+        return value
+
+    def url(self, url: str) -> str:
+        """Redact a URL: user info and the values of secret query parameters go, the rest stays."""
+        try:
+            parts = urlsplit(self._known(url))
+        except ValueError:
+            return "<not a URL>"
+        netloc = f"{MASK}@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
+        query = "&".join(map(_mask_parameter, parts.query.split("&"))) if parts.query else ""
+        return urlunsplit(parts._replace(netloc=netloc, query=query, fragment=""))
+
+    def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Redact header fields: by name, else by what is known."""
+        return [(name, MASK if is_secret_name(name) else self.text(value)) for name, value in headers]
+
+    def _known(self, text: str) -> str:
+        return self._pattern.sub(MASK, text) if self._pattern else text
+
+
+def _mask_parameter(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    return f"{name}={MASK}" if equals and value and is_secret_name(name) else parameter
+
+
+def _mask_named(match: re.Match[str]) -> str:
+    if not is_secret_name(match["name"]):
+        return match.group()
+    value = match["value"]
+    quote_mark = value[0] if value[0] in "\"'" else ""
+    return f"{match['name']}{match['sep']}{quote_mark}{MASK}{quote_mark}"

@@ -1,0 +1,141 @@
+"""A request as an author declares it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.bodies import BODY_FORMATS
+from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.templating import placeholders
+from airflow_provider_apitask.core.urls import wire_text
+
+__all__ = ["METHODS", "RequestSpec", "has_control"]
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # RFC 9110 §9.1, less its punctuation
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+#: What belongs to the connection between client and server, and would break it (RFC 9110 §7.6.1).
+_TRANSPORT_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade"}
+    | {"proxy-authorization", "proxy-connection", "expect", "x-forwarded-host"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSpec:
+    """A request: method, endpoint and what goes with it.
+
+    :param method: HTTP method, ``GET`` by default.
+    :param endpoint: path that is joined to the base URL of the connection, or an absolute URL of
+        the same origin; ``{path}`` placeholders are percent-encoded.
+    :param params: query parameters; a list repeats its name, None leaves it out.
+    :param headers: header fields; a list repeats its name.
+    :param body: a dict or list for json and form, text or bytes for raw and xml.
+    :param body_format: json, form, xml or raw.
+    :param timeout: seconds, or (connect, read); by default that of the call.
+    """
+
+    method: Any = "GET"
+    endpoint: Any = None
+    params: Any = None
+    headers: Any = None
+    body: Any = None
+    body_format: str = "json"
+    timeout: Any = None
+
+    @classmethod
+    def parse(cls, value: Any, parameter: str) -> Self:
+        """Read a request from a text (``GET`` that endpoint) or a dict.
+
+        :raises ParameterError: naming the parameter and what is allowed.
+        """
+        if isinstance(value, cls):
+            return value.checked(parameter)
+        if isinstance(value, str):
+            return cls(endpoint=value).checked(parameter)
+        if isinstance(value, Mapping):
+            checks.known_keys(value, parameter, (field.name for field in fields(cls)))
+            return cls(**{str(key): item for key, item in value.items()}).checked(parameter)
+        raise ParameterError(
+            f"{parameter} must be an endpoint or a dict with method, endpoint, params, headers, body, "
+            f"body_format and timeout, not {type(value).__name__}.",
+            parameter=parameter,
+        )
+
+    def checked(self, parameter: str = "") -> Self:
+        """Return the request with its values normalised.
+
+        :raises ParameterError: naming the parameter and what is allowed.
+        """
+        prefix = f"{parameter}." if parameter else ""
+        method = self.method
+        if not checks.is_open(method):
+            if not isinstance(method, str) or not _TOKEN.fullmatch(method):
+                raise ParameterError(
+                    f"{prefix}method must be an HTTP method such as {', '.join(METHODS)}, not {method!r}.",
+                    parameter=f"{prefix}method",
+                )
+            method = method.upper()
+        endpoint = self.endpoint
+        if endpoint is not None and not isinstance(endpoint, str) and not checks.is_open(endpoint):
+            raise ParameterError(
+                f"{prefix}endpoint must be text, not {type(endpoint).__name__}.",
+                parameter=f"{prefix}endpoint",
+            )
+        checks.mapping(self.params, f"{prefix}params")
+        return type(self)(
+            method=method,
+            endpoint=endpoint,
+            params=self.params,
+            headers=_checked_headers(self.headers, f"{prefix}headers"),
+            body=self.body,
+            body_format=checks.choice(self.body_format, f"{prefix}body_format", tuple(BODY_FORMATS)),
+            timeout=checks.timeout(self.timeout, f"{prefix}timeout"),
+        )
+
+    def placeholders(self) -> Iterator[str]:
+        """All ``{path}`` placeholders of the request."""
+        for part in (self.endpoint, self.params, self.headers, self.body):
+            yield from placeholders(part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, as a dict."""
+        return {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
+
+
+def has_control(text: str) -> bool:
+    """Whether a header value has a character that none may have (RFC 9110 §5.5)."""
+    return bool(_CONTROL.search(text))
+
+
+def _checked_headers(headers: Any, parameter: str) -> Any:
+    if not isinstance(checks.mapping(headers, parameter), Mapping):
+        return headers
+    for name, value in headers.items():
+        if checks.is_open(name):
+            continue
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ParameterError(f"{parameter}: {name!r} is no name of a header field.", parameter=parameter)
+        if name.lower() in _TRANSPORT_HEADERS:
+            raise ParameterError(
+                f"{parameter}: {name} is set by the HTTP client itself and cannot be given.",
+                parameter=parameter,
+            )
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, (str, bytes)) and not checks.is_open(item) and has_control(wire_text(item)):
+                # The value stays out of the message: it may be a credential with a stray newline.
+                raise ParameterError(
+                    f"{parameter}: the value of {name} has a line break or control character in it.",
+                    parameter=parameter,
+                )
+    return headers

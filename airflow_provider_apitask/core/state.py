@@ -1,0 +1,142 @@
+"""Where a call stands: plain JSON that crosses from worker to triggerer and back.
+
+Never in here: a credential, a cookie, a request header, a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, Self
+
+from airflow_provider_apitask.core.errors import ParameterError
+
+__all__ = ["STATE_VERSION", "Phase", "State"]
+
+STATE_VERSION = 1
+
+
+class Phase(StrEnum):
+    """Where a call stands."""
+
+    SUBMIT = "submit"
+    POLL = "poll"
+    POLL_GRACE = "poll_grace"
+    FETCH = "fetch"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+    SUBMIT_UNKNOWN = "submit_unknown"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes after this phase."""
+        return self not in _OPEN
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the job runs on the server and is waited for."""
+        return self in (Phase.POLL, Phase.POLL_GRACE)
+
+
+_OPEN = frozenset({Phase.SUBMIT, Phase.POLL, Phase.POLL_GRACE, Phase.FETCH})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Where a call stands. Times are Unix seconds.
+
+    :param job_id: what identifies the job to people.
+    :param values: parts of earlier answers that later requests need, by name or path.
+    :param status_url: monitor URL that the server gave; None where the author configured one.
+    :param result_url: location of the result, where the server gave one.
+    :param status: the last status word.
+    :param submitted_at: when the server accepted the job.
+    :param deadline_at: when the job counts as timed out.
+    :param next_at: when the next request is due.
+    :param polls: status checks so far.
+    :param attempts: requests of this phase that did not succeed, since the last good one.
+    :param failing_since: when the checks began to fail.
+    :param inline: the result is (in) the last status answer.
+    :param error: how the call ended, see :meth:`ApiTaskError.to_dict`.
+    """
+
+    phase: Phase = Phase.SUBMIT
+    job_id: str | int | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    status_url: str | None = None
+    result_url: str | None = None
+    status: Any = None
+    progress: Any = None
+    submitted_at: float | None = None
+    deadline_at: float | None = None
+    next_at: float | None = None
+    polls: int = 0
+    attempts: int = 0
+    failing_since: float | None = None
+    inline: bool = False
+    error: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<State {self.phase} job={self.job_id!r} status={self.status!r} polls={self.polls}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as JSON, with its version; what is at its default is left out."""
+        kept = {name: value for name in _DEFAULTS if (value := getattr(self, name)) != _DEFAULTS[name]}
+        return {"version": STATE_VERSION, **kept, "phase": self.phase.value}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Read a state.
+
+        :raises ParameterError: for one of another version, or what is no state at all.
+        """
+        given: Any = record
+        version = given.get("version") if isinstance(given, Mapping) else None
+        if version != STATE_VERSION:
+            raise _no_state(f"its version is {version!r}")
+        known = {name: value for name, value in given.items() if name in _DEFAULTS}
+        for name, value in known.items():
+            allowed = _TYPES.get(name, (object,))
+            if not isinstance(value, allowed) or (
+                isinstance(value, bool) and not {bool, object} & {*allowed}
+            ):
+                raise _no_state(f"its {name} is {value!r}")
+        try:
+            phase = Phase(given.get("phase"))
+        except ValueError:
+            raise _no_state(f"its phase is {given.get('phase')!r}") from None
+        return cls(**{**known, "phase": phase, "values": dict(known.get("values") or {})})
+
+    def at(self, phase: Phase, **changes: Any) -> Self:
+        """The state with this phase and these changes."""
+        return replace(self, phase=phase, **changes)
+
+
+#: Fields of a state with their defaults.
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(State)} | {"values": {}}
+_SECONDS = (int, float, type(None))
+#: What a state may hold, for one that comes from a database or an XCom; not named: any JSON.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "job_id": (str, int, type(None)),
+    "values": (dict,),
+    "status_url": (str, type(None)),
+    "result_url": (str, type(None)),
+    "submitted_at": _SECONDS,
+    "deadline_at": _SECONDS,
+    "next_at": _SECONDS,
+    "failing_since": _SECONDS,
+    "polls": (int,),
+    "attempts": (int,),
+    "inline": (bool,),
+    "error": (dict, type(None)),
+}
+
+
+def _no_state(why: str) -> ParameterError:
+    return ParameterError(
+        f"This is no state of a call in version {STATE_VERSION}: {why[:200]}.", parameter="state"
+    )

@@ -1,0 +1,198 @@
+"""Reading the answer to the submit (rules 1 to 5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from airflow_provider_apitask.core.answers import Links, Reading, brief, find_in, read_status, submit_links
+from airflow_provider_apitask.core.call import Mode
+from airflow_provider_apitask.core.errors import (
+    AnswerError,
+    ApiTaskError,
+    NothingToFollowError,
+    OriginError,
+    RequestFailedError,
+    SubmitUnknownError,
+)
+from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.extraction import MISSING
+from airflow_provider_apitask.core.messages import Response
+from airflow_provider_apitask.core.next_request import next_request
+from airflow_provider_apitask.core.outcome import job_over
+from airflow_provider_apitask.core.pacing import first_check
+from airflow_provider_apitask.core.problem import status_line
+from airflow_provider_apitask.core.result import take_result
+from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS, Delivery, delivery
+from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.status import Verdict
+from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, handle_data
+from airflow_provider_apitask.core.urls import last_segment, resolve
+
+__all__ = ["read_submit"]
+
+#: A 2xx that says that something was made or begun, and must say where it is.
+_BEGUN = frozenset({201, 202})
+
+
+def read_submit(turn: Turn) -> Move:
+    """Read the answer to the submit."""
+    response = turn.inbound
+    if not isinstance(response, Response):
+        return _not_accepted(turn)
+    # The exchange leaves this redirect to us: the GET it asks for may be repeated, the submit not.
+    location = response.headers.get("Location") if response.status == 303 else None
+    if not response.ok and not location:
+        return _not_accepted(turn)
+    reading = turn.reading(response)
+    try:
+        if turn.call.mode is Mode.SYNC:
+            if location:
+                return _see_other(turn, reading, resolve(location, response.url))
+            return take_result(turn.call, turn.state, reading)
+        if not location:
+            reading.refuse_html()
+        return _accepted(turn, reading)
+    except ApiTaskError as error:
+        return failed(turn.state, _had_effect(turn, error))
+
+
+# -- what was not accepted -----------------------------------------------------------------------
+
+
+def _not_accepted(turn: Turn) -> Move:
+    """Rule 5: send again only where that is safe; else say that the outcome is not known."""
+    policy, method = turn.call.retry, turn.request.method
+    attempts = turn.state.attempts + 1
+    data = {"method": method, "url": turn.request.url, "status_code": turn.code, "attempts": attempts}
+    safe = not turn.is_final and policy.may_send_again(method, turn.inbound, repeatable=False)
+    if safe and attempts <= policy.count:
+        wait = policy.wait(attempts, turn.asked_wait, turn.jitter)
+        again = f"{turn.described}. It is sent again in {wait:.1f} s ({attempts} of {policy.count})."
+        state = replace(turn.state, attempts=attempts, next_at=turn.now + wait)
+        return Move(state=state, event=Event(EventKind.RETRYING, again, data))
+    if not safe and not turn.is_final and delivery(turn.inbound) is Delivery.UNKNOWN:
+        advice = (
+            f"{turn.described}. The server may have taken the request: sending the {method} again could do "
+            "it twice, so it was not sent again. See on the server whether it took effect, then clear the "
+            "task."
+        )
+        return ended(turn.state, Phase.SUBMIT_UNKNOWN, SubmitUnknownError(advice, **data))
+    tries = f" ({attempts} tries)" if attempts > 1 else ""
+    return failed(turn.state, RequestFailedError(f"{turn.described}{tries}.", **data))
+
+
+def _had_effect(turn: Turn, error: ApiTaskError) -> ApiTaskError:
+    """The error of an answer that cannot be used, though what was asked for was done."""
+    if turn.request.method in IDEMPOTENT_METHODS:
+        return error
+    return error.with_data(retryable=False)
+
+
+# -- what was ------------------------------------------------------------------------------------
+
+
+def _see_other(turn: Turn, reading: Reading, target: str) -> Move:
+    """A 303 in sync mode: done, and the result is over there (RFC 9110 §15.4.4)."""
+    state = turn.state.at(Phase.FETCH, result_url=target, next_at=None, attempts=0)
+    next_request(turn.call, turn.api, state)
+    return Move(state=state, event=Event(EventKind.ANSWERED, f"{reading.shown}, its result is at {target}."))
+
+
+def _accepted(turn: Turn, reading: Reading) -> Move:
+    """Rules 1 and 3: find what to follow, or see that the job is over already."""
+    job = turn.call.job
+    state = turn.state.at(
+        Phase.POLL,
+        submitted_at=turn.now,
+        deadline_at=turn.now + job.deadline if job.deadline is not None else None,
+        next_at=None,
+        attempts=0,
+    )
+    # From here on the server may have a job: whatever is wrong with its answer, the state keeps
+    # what is known of it.
+    try:
+        links = _links(turn, reading.response)
+        state = replace(state, status_url=links.status_url, result_url=links.result_url)
+        state = replace(state, values=reading.values(job.extract, job.later_placeholders()))
+        state = replace(state, job_id=_job_id(turn, state, reading))
+        return _followed(turn, state, reading)
+    except ApiTaskError as error:
+        began = f"{error.message} The request was accepted, so a job may be running on the server."
+        return failed(state, _had_effect(turn, type(error)(began, **{**reading.data, **error.data})))
+
+
+def _links(turn: Turn, response: Response) -> Links:
+    try:
+        if response.status == 303:
+            return Links(status_url=resolve(response.headers.get("Location") or "", response.url))
+        return submit_links(response)
+    except OriginError:
+        if turn.call.job.asks_for_status:
+            return Links()  # a Location that is no URL, and that nobody would follow
+        raise
+
+
+def _followed(turn: Turn, state: State, reading: Reading) -> Move:
+    job, response = turn.call.job, reading.response
+    status, verdict = read_status(reading, job, turn.words)
+    if status is not MISSING:
+        state = replace(state, status=brief(status))
+    if state.status_url is None and not job.asks_for_status:
+        return _not_followed(turn, state, reading, verdict)
+    # `status` may be that of the request ("success": it was accepted) unless the author said that
+    # it is the job's; where it is, the first check tells the same.
+    if response.status == 200 and job.status_path is not None and verdict in _OVER:
+        return job_over(turn.at(state), reading, status, verdict)
+    try:
+        # A placeholder without a value is found now, while the answer is at hand.
+        next_request(turn.call, turn.api, state)
+    except AnswerError as error:
+        raise AnswerError(f"{reading.shown}, but {error.message} {reading.excerpt}.", **error.data) from None
+    state = replace(state, next_at=first_check(job, state, turn.asked_wait, turn.now))
+    return Move(state=state, event=_submitted(turn, state, reading), answer=response)
+
+
+_OVER = (Verdict.SUCCEEDED, Verdict.FAILED, Verdict.CANCELLED)
+
+
+def _not_followed(turn: Turn, state: State, reading: Reading, verdict: Verdict | None) -> Move:
+    """A 2xx without a monitor: the answer itself (``respond-async`` is a wish), or an error."""
+    response = reading.response
+    if response.status != 202 and verdict in _OVER:
+        return job_over(turn.at(state), reading, state.status, verdict)
+    at_once = verdict is None and turn.call.job.status_path is None and response.status not in _BEGUN
+    if at_once or response.status == 204:
+        state = state.at(Phase.FETCH, inline=True)
+        told = f"{reading.shown} with nothing to follow: the server did the work at once, this is the result."
+        return Move(state=state, event=Event(EventKind.ANSWERED, told), answer=response)
+    raise NothingToFollowError(
+        f"{reading.shown} and does not say where to ask for the job's status: there is no "
+        "Operation-Location, Azure-AsyncOperation or Location (on 201 and 202), and job.status_request "
+        f"names no endpoint; {reading.excerpt}.",
+        **reading.data,
+        looked_for="Operation-Location, Azure-AsyncOperation, Location",
+    )
+
+
+def _job_id(turn: Turn, state: State, reading: Reading) -> str | int | None:
+    """What identifies the job to people: as configured, else by its URL, else as in the answer."""
+    name = turn.call.job.path_of_job_id
+    if name is None:
+        return last_segment(state.status_url) if state.status_url is not None else reading.usual_id()
+    found = state.values[name] if name in (turn.call.job.extract or ()) else find_in(reading, name)
+    if found is MISSING or found is None:
+        raise reading.error("job.job_id", name)
+    if isinstance(found, (dict, list, bool)):
+        raise reading.error("job.job_id", name, "which is no text or number there")
+    return found if isinstance(found, int) else str(brief(found))
+
+
+def _submitted(turn: Turn, state: State, reading: Reading) -> Event:
+    name = f"job {state.job_id}" if state.job_id is not None else "the job"
+    status = f", status {state.status!r}" if state.status is not None else ""
+    wait = (state.next_at or turn.now) - turn.now
+    message = (
+        f"{reading.request.method} {reading.request.url} answered {status_line(reading.response)}: {name} is "
+        f"submitted{status}; its status is asked for in {wait:.0f} s."
+    )
+    return Event(EventKind.SUBMITTED, message, handle_data(state))

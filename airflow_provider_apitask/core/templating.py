@@ -1,0 +1,99 @@
+r"""``{path}`` placeholders: values of earlier answers of the same call, in later requests.
+
+``{runId}``, ``{result.id}``, ``{$.jobs[0].id}``, ``{headers.Location}``. Braces around anything
+that is no path, such as JSON text, stay as they are; ``\{`` and ``\}`` write literal braces.
+Jinja comes first, so ``{{ … }}`` never arrives here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.urls import is_absolute, resolve, wire_text
+
+__all__ = ["Lookup", "expand", "expand_url", "placeholders"]
+
+#: Gives the value of a path, or raises what names it.
+Lookup = Callable[[str], Any]
+
+_PLACEHOLDER = re.compile(r"""\\(?P<brace>[{}])|\{(?P<path>\$[^{}]*|[A-Za-z_@][^{}\s"':,]*)\}""")
+
+
+def placeholders(value: Any) -> Iterator[str]:
+    """All paths that stand in braces anywhere in a (nested) value."""
+    if isinstance(value, str):
+        yield from (match["path"] for match in _PLACEHOLDER.finditer(value) if match["path"])
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from placeholders(key)
+            yield from placeholders(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from placeholders(item)
+
+
+def expand(value: Any, lookup: Lookup) -> Any:
+    """Fill in placeholders; one that is the whole text keeps the type of its value."""
+    if isinstance(value, str):
+        whole = _PLACEHOLDER.fullmatch(value)
+        if whole and whole["path"]:
+            return lookup(whole["path"])
+        return _PLACEHOLDER.sub(lambda match: match["brace"] or _text(lookup(match["path"])), value)
+    if isinstance(value, dict):
+        return {expand(key, lookup): expand(item, lookup) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [expand(item, lookup) for item in value]
+    return value
+
+
+def expand_url(template: str, lookup: Lookup, base_url: str) -> str:
+    """Fill in placeholders of a URL, each value percent-encoded whole (``:``, ``+``, ``/`` too).
+
+    A value that begins the template and is a URL or an absolute path itself, such as
+    ``{links.self}/results``, is a link of the server: it is taken as it is.
+
+    :param base_url: absolute paths of the server belong to its host, not to the path of this URL.
+    :raises AnswerError: where a value is null or empty.
+    """
+
+    def value_of(path: str) -> str:
+        text = _text(value) if (value := lookup(path)) is not None else ""
+        if not text:
+            raise AnswerError(
+                f"{{{path}}} is empty, and the URL {template!r} needs a value there.", looked_for=path
+            )
+        return text
+
+    def filled(match: re.Match[str]) -> str:
+        if match["brace"]:
+            return match["brace"]
+        text = value_of(match["path"])
+        # A server that calls a job ".." does not get the request sent elsewhere.
+        return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
+
+    first = _PLACEHOLDER.match(template)
+    if first and first["path"]:
+        text = value_of(first["path"])
+        if is_absolute(text) or text.startswith("/"):
+            return _appended(resolve(text, base_url), _PLACEHOLDER.sub(filled, template[first.end() :]))
+    return _PLACEHOLDER.sub(filled, template)
+
+
+def _appended(url: str, rest: str) -> str:
+    """A URL with more path (and query) behind it; its own query stays, at the end."""
+    path, mark, query = url.partition("?")
+    if not rest or rest.startswith(("?", "&", "#")):
+        return url + (rest.replace("?", "&", 1) if mark else rest)
+    joined = f"{path.rstrip('/')}{rest}"
+    return f"{joined}{'&' if '?' in rest else '?'}{query}" if query else joined
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (dict, list)) or value is None:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return wire_text(value)

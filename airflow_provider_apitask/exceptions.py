@@ -1,0 +1,6 @@
+"""Errors that a task can end with, each typed and carrying data."""
+
+from __future__ import annotations
+
+from airflow_provider_apitask.core.errors import *  # noqa: F403 - this is the public name of that module
+from airflow_provider_apitask.core.errors import __all__ as __all__

@@ -1,0 +1,90 @@
+"""``{path}`` placeholders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.templating import expand, expand_url, placeholders
+
+VALUES: dict[str, Any] = {
+    "id": 5,
+    "run-id": "a:b+c/d e",
+    "$.jobs[0].id": 7,
+    "flag": True,
+    "none": None,
+    "empty": "",
+    "list": [1, "ä"],
+    "self": "https://h/v1/jobs/5",
+    "query": "https://h/v1/jobs/5?api-version=2",
+    "rooted": "/v1/jobs/5/",
+    "dots": "..",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("/runs/{runId}/x/{$.jobs[0].id}", ["runId", "$.jobs[0].id"]),
+        ("{headers.Location}", ["headers.Location"]),
+        ("{task-id}", ["task-id"]),
+        (r"\{no\} {yes}", ["yes"]),
+        ('{"a": {"b": 1}}', []),
+        ("{}{ }{1}", []),
+        ({"{k}": ["{v}", {"x": "{w}"}], "n": 5}, ["k", "v", "w"]),
+        (None, []),
+    ],
+)
+def test_placeholders(text: Any, paths: list[str]) -> None:
+    assert list(placeholders(text)) == paths
+
+
+@pytest.mark.parametrize(
+    ("template", "expanded"),
+    [
+        ("{id}", 5),
+        ("{flag}", True),
+        ("{none}", None),
+        ("{list}", [1, "ä"]),
+        ("no {id}, {flag}, {none}, {list}", 'no 5, true, null, [1,"ä"]'),
+        (r"\{id\} {id}", "{id} 5"),
+        ('{"a": 1}', '{"a": 1}'),
+        ({"{id}": ["{id}", ("{$.jobs[0].id}",)], "n": 1.5}, {5: [5, [7]], "n": 1.5}),
+        (b"{id}", b"{id}"),
+    ],
+)
+def test_expand(template: Any, expanded: Any) -> None:
+    assert expand(template, VALUES.__getitem__) == expanded
+
+
+@pytest.mark.parametrize(
+    ("template", "url"),
+    [
+        ("/runs/{run-id}/s", "/runs/a%3Ab%2Bc%2Fd%20e/s"),
+        ("/x/{id}?q={flag}", "/x/5?q=true"),
+        ("/x/{dots}/y", "/x/%2E%2E/y"),
+        ("/x/{self}", "/x/https%3A%2F%2Fh%2Fv1%2Fjobs%2F5"),
+        ("{self}", "https://h/v1/jobs/5"),
+        ("{self}/result", "https://h/v1/jobs/5/result"),
+        ("{self}?f=json", "https://h/v1/jobs/5?f=json"),
+        ("{self}/{id}", "https://h/v1/jobs/5/5"),
+        ("{query}", "https://h/v1/jobs/5?api-version=2"),
+        ("{query}/result", "https://h/v1/jobs/5/result?api-version=2"),
+        ("{query}/result?f=1", "https://h/v1/jobs/5/result?f=1&api-version=2"),
+        ("{query}?f=1", "https://h/v1/jobs/5?api-version=2&f=1"),
+        ("{rooted}", "https://h/v1/jobs/5/"),
+        ("{rooted}/result", "https://h/v1/jobs/5/result"),
+        ("{run-id}", "a%3Ab%2Bc%2Fd%20e"),
+        (r"/a\{b\}", "/a{b}"),
+    ],
+)
+def test_expand_url(template: str, url: str) -> None:
+    assert expand_url(template, VALUES.__getitem__, "https://h/v1") == url
+
+
+@pytest.mark.parametrize("template", ["/x/{none}", "/x/{empty}/y", "{none}", "{empty}/y"])
+def test_a_url_needs_a_value(template: str) -> None:
+    with pytest.raises(AnswerError, match=r"\{(none|empty)\} is empty"):
+        expand_url(template, VALUES.__getitem__, "https://h/v1")
