@@ -14,7 +14,7 @@ from airflow_provider_apitask.core.messages import DEFAULT_MAX_BYTES, Headers, P
 from airflow_provider_apitask.core.redaction import Redactor
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.templating import Lookup, expand, expand_url
-from airflow_provider_apitask.core.urls import Origin, add_query, join, origin, wire_text
+from airflow_provider_apitask.core.urls import Origin, add_query, has_user_info, join, origin, wire_text
 
 __all__ = ["Api", "as_timeout"]
 
@@ -52,9 +52,15 @@ class Api:
         """
         target = origin(url)
         own = origin(self.base_url)
-        if target == own and (own[0] == "https" or self.allow_http):
+        if target == own and (own[0] == "https" or self.allow_http) and not has_user_info(url):
             return
         shown = self.redactor.url(url)[:200]
+        if has_user_info(url):
+            raise OriginError(
+                f"{shown} holds user info before its host, and was not asked: credentials belong into the "
+                f"connection {self.conn_id!r}.",
+                url=shown,
+            )
         if target[0] == "http" and not (own[0] == "http" and self.allow_http):
             remedy = (
                 f"set allow_http on the connection {self.conn_id!r} where plain HTTP is really wanted"

@@ -71,11 +71,9 @@ def _read_status(turn: Turn, response: Response) -> Move:
         return _check_failed(turn, reading.error("job.status_path", job.path_of_status).message.rstrip("."))
     if verdict is not Verdict.RUNNING:
         return job_over(turn, reading, status, verdict)
-    state = replace(turn.state, status=brief(status))
-    if job.progress_path is not None:
-        progress = find_in(reading, job.progress_path)
-        state = replace(state, progress=None if progress is MISSING else brief(progress))
-    return _moved(turn, state, response)
+    progress = MISSING if job.progress_path is None else find_in(reading, job.progress_path)
+    known = {"status": brief(status), "progress": None if progress is MISSING else brief(progress)}
+    return _moved(turn, replace(turn.state, **known), response)
 
 
 def _moved(turn: Turn, state: State, response: Response) -> Move:

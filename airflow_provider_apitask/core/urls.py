@@ -15,6 +15,7 @@ from airflow_provider_apitask.core.errors import OriginError, ParameterError
 __all__ = [
     "Origin",
     "add_query",
+    "has_user_info",
     "is_absolute",
     "join",
     "last_segment",
@@ -48,8 +49,7 @@ def is_absolute(reference: str) -> bool:
 def origin(url: str) -> Origin:
     """Scheme, host and port of a URL (RFC 6454 §4).
 
-    :raises OriginError: where it is no http(s) URL with a host, could be read in two ways, or has
-        user info, which belongs into a connection.
+    :raises OriginError: where it is no http(s) URL with a host, or could be read in two ways.
     """
     try:
         parts = urlsplit(url)
@@ -59,12 +59,12 @@ def origin(url: str) -> Origin:
     scheme = parts.scheme.lower()
     if scheme not in _DEFAULT_PORTS or not parts.hostname or _FORBIDDEN.search(url):
         raise _not_a_url(url, "it must begin with http:// or https:// and a host")
-    if "@" in parts.netloc:
-        bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))[:_SHOWN]
-        raise OriginError(
-            f"{bare!r} came with user info before its host: credentials belong into the connection.", url=bare
-        )
     return scheme, parts.hostname.lower(), _DEFAULT_PORTS[scheme] if port is None else port
+
+
+def has_user_info(url: str) -> bool:
+    """Whether a URL that has an :func:`origin` has a user name or password before its host."""
+    return "@" in url and "@" in urlsplit(url).netloc
 
 
 def join(base: str, endpoint: str) -> str:

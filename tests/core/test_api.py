@@ -64,6 +64,13 @@ def test_the_refusal_names_both_origins_and_the_remedy() -> None:
         make_api(base_url="http://h").admit("http://h/x")
 
 
+def test_user_info_is_refused_and_not_repeated() -> None:
+    """One HTTP library would send it as Basic credentials, in place of those of the connection."""
+    with pytest.raises(OriginError, match="user info") as caught:
+        make_api().admit("https://me:hunter2@api.example.com/v1")
+    assert "hunter2" not in str(caught.value.to_dict())
+
+
 @pytest.mark.parametrize("endpoint", ["https://evil/", "//evil", "http://api.example.com/"])
 def test_every_request_passes_it(endpoint: str) -> None:
     if endpoint.startswith("//"):

@@ -130,6 +130,15 @@ def test_the_window_of_a_failing_result(code: int, seconds: float) -> None:
         assert part in error.message
 
 
+def test_the_last_attempt_is_made_at_the_end_of_the_window() -> None:
+    driven = _fetching()
+    driven.answer(404, None, {"Retry-After": "45"})
+    driven.answer(404, None, {"Retry-After": "45"})
+    assert driven.next_wait() == 15
+    driven.answer(200, [1])
+    assert driven.done().value == [1]
+
+
 @pytest.mark.parametrize("what", [400, 401, 403, 410, TOO_LARGE])
 def test_what_will_not_change_is_not_asked_for_again(what: Any) -> None:
     driven = _fetching()
