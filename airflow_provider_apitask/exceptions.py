@@ -2,5 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_apitask.core import errors as _errors
 from airflow_provider_apitask.core.errors import *  # noqa: F403 - this is the public name of that module
-from airflow_provider_apitask.core.errors import __all__ as __all__
+
+__all__ = _errors.__all__

@@ -69,11 +69,12 @@ def _read_status(turn: Turn, response: Response) -> Move:
         if job.unknown_status == "running":
             return _running(turn, turn.state)
         return _check_failed(turn, reading.error("job.status_path", job.path_of_status).message.rstrip("."))
-    if verdict is not Verdict.RUNNING:
-        return job_over(turn, reading, status, verdict)
     progress = MISSING if job.progress_path is None else find_in(reading, job.progress_path)
     known = {"status": brief(status), "progress": None if progress is MISSING else brief(progress)}
-    return _moved(turn, replace(turn.state, **known), response)
+    state = replace(turn.state, **known)
+    if verdict is not Verdict.RUNNING:
+        return job_over(turn.at(state), reading, status, verdict)
+    return _moved(turn, state, response)
 
 
 def _moved(turn: Turn, state: State, response: Response) -> Move:

@@ -260,6 +260,13 @@ def test_events_tell_of_changes_only() -> None:
     assert kinds == ["status", None, "status", None, "failing", None, "recovered", "job_done"]
 
 
+def test_the_last_answer_tells_the_last_progress() -> None:
+    driven = Driven.polling(make_job(progress_path="$.p"))
+    driven.answer(200, RUNNING | {"p": 35})
+    driven.answer(200, DONE | {"p": 100})
+    assert driven.operation.state.progress == 100
+
+
 # -- rule 12: status words -----------------------------------------------------------------------
 
 
