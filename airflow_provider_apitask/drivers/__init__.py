@@ -1,0 +1,1 @@
+"""Two drivers for one state machine: they send and wait, and decide nothing."""

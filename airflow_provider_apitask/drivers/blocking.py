@@ -1,0 +1,146 @@
+"""The blocking driver: a worker's thread, requests underneath."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import requests
+import urllib3
+from urllib3 import exceptions as uexc
+from urllib3.util import Timeout as SocketTimeout
+
+from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.core.events import Event
+from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
+from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wait
+from airflow_provider_apitask.core.state import State
+from airflow_provider_apitask.drivers.blocking_adapter import Adapter, Attempt
+from airflow_provider_apitask.drivers.body import Body
+from airflow_provider_apitask.drivers.failures import Library, network_failure
+from airflow_provider_apitask.drivers.transport import TransportOptions, conversation, tls_context
+from airflow_provider_apitask.drivers.wire import UnusableError, checked_headers, wire_headers
+
+__all__ = ["BlockingTransport", "drive"]
+
+_CHUNK = 64 * 1024
+
+
+def drive(
+    operation: Operation,
+    send: Callable[[Request], Inbound],
+    *,
+    until: Callable[[State], bool] = lambda state: False,
+    on_event: Callable[[Event], None] = lambda event: None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Done | None:
+    """Run an operation until it ends.
+
+    :param until: stops the run, which then returns None, before the next step.
+    """
+    while not until(operation.state):
+        step = operation.step(clock())
+        if isinstance(step, Done):
+            return step
+        if isinstance(step, Wait):
+            sleep(max(0.0, step.until - clock()))
+        elif event := operation.receive(send(step.request), clock()):
+            on_event(event)
+    return None
+
+
+class BlockingTransport:
+    """Sends requests with :mod:`requests`, a context manager that closes its connections.
+
+    :raises ConnectionFieldError: where a certificate of the options cannot be read.
+    """
+
+    def __init__(self, api: Api, options: TransportOptions | None = None) -> None:
+        self._api = api
+        self._options = options or TransportOptions()
+        # Without a session around it: that reads .netrc and the environment, keeps cookies, and reads
+        # the whole body of a redirect.
+        self._adapter = Adapter(tls_context(api, self._options))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._adapter.close()
+
+    def send(self, request: Request) -> Inbound:
+        """Send one request with all that belongs to it; never raises what the core can judge."""
+        flow = conversation(request, self._api)
+        try:
+            wire = next(flow)
+            while True:
+                wire = flow.send(self._transmit(wire))
+        except StopIteration as stop:
+            outcome: Inbound = stop.value
+            return outcome
+        finally:
+            flow.close()
+
+    def _transmit(self, request: Request) -> Response | NetworkFailure:
+        connect, read = request.timeout
+        proxy = self._options.proxy_for(request.url)
+        with Attempt(request) as attempt:
+            try:
+                with self._adapter.send(
+                    _prepared(request),
+                    stream=True,
+                    timeout=SocketTimeout(connect=connect, read=read),  # type: ignore[arg-type]
+                    proxies={"all": proxy} if proxy else {},
+                ) as answer:
+                    attempt.answered = True
+                    headers = checked_headers([(n, _text(v)) for n, v in answer.raw.headers.items()])
+                    body = Body(request, answer.status_code, headers)
+                    for piece in answer.raw.stream(_CHUNK, decode_content=False):
+                        body.feed(piece)
+                    return Response(answer.status_code, request.url, headers, body.finish())
+            except (*_ERRORS, OSError, UnusableError) as error:
+                return network_failure(error, request, attempt, _LIBRARY)
+            except ValueError as error:
+                if attempt.sent:
+                    raise  # a defect in here, and not what the request says
+                return network_failure(error, request, attempt, _LIBRARY)
+
+
+def _prepared(request: Request) -> requests.PreparedRequest:
+    """The request as it stands: preparing would quote the URL anew and merge header fields."""
+    prepared = requests.PreparedRequest()
+    prepared.method, prepared.url, prepared.body = request.method, request.url, request.body
+    # urllib3's own type, as a dict cannot repeat a field.
+    headers = urllib3.HTTPHeaderDict()
+    for name, value in wire_headers(request):
+        # http.client writes Latin-1, so these are the bytes of UTF-8.
+        headers.add(name, value.encode("utf-8").decode("latin-1"))
+    prepared.headers = headers  # type: ignore[assignment]
+    return prepared
+
+
+def _text(value: Any) -> str:
+    """A header value as UTF-8 where it is: http.client reads every byte as Latin-1."""
+    try:
+        return str(value).encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return str(value)
+
+
+def _is_invalid(error: BaseException) -> bool:
+    """Whether what came is not HTTP; http.client also counts a closed connection as a bad status line."""
+    if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead)):
+        return isinstance(error, uexc.InvalidChunkLength)
+    return isinstance(error, (http.client.HTTPException, uexc.InvalidHeader))
+
+
+_ERRORS = (requests.RequestException, uexc.HTTPError, http.client.HTTPException)
+_LIBRARY = Library(
+    timeouts=(TimeoutError, uexc.TimeoutError),
+    names=(uexc.LocationParseError,),
+    proxy=(uexc.ProxyError,),
+    is_invalid=_is_invalid,
+)

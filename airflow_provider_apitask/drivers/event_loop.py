@@ -1,0 +1,213 @@
+"""The event-loop driver: a triggerer's loop, aiohttp underneath."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Self
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
+from multidict import CIMultiDict
+from yarl import URL
+
+from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.core.events import Event
+from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
+from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wait
+from airflow_provider_apitask.core.state import State
+from airflow_provider_apitask.drivers.body import Body
+from airflow_provider_apitask.drivers.failures import Library, Progress, network_failure
+from airflow_provider_apitask.drivers.transport import TransportOptions, conversation, tls_context
+from airflow_provider_apitask.drivers.wire import (
+    IDLE_SECONDS,
+    MAX_FIELD_SIZE,
+    UnusableError,
+    checked_headers,
+    total_seconds,
+    wire_headers,
+)
+
+__all__ = ["EventLoopTransport", "drive"]
+
+#: Small, because a piece is decoded at once and can be a thousand times larger then.
+_CHUNK = 16 * 1024
+#: How often the loop goes round before a request until it knows which idle connections the server has
+#: closed: twice for plain ones, three times with TLS, and one to spare. On such a one a POST is lost, and
+#: nobody could tell that it was not received.
+_LOOKS = 4
+#: Connections to one API at a time, for all triggers of a process together.
+_MAX_CONNECTIONS = 100
+
+
+async def drive(
+    operation: Operation,
+    send: Callable[[Request], Awaitable[Inbound]],
+    *,
+    until: Callable[[State], bool] = lambda state: False,
+    on_event: Callable[[Event], None] = lambda event: None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Done | None:
+    """Run an operation until it ends.
+
+    :param until: stops the run, which then returns None, before the next step.
+    """
+    while not until(operation.state):
+        step = operation.step(clock())
+        if isinstance(step, Done):
+            return step
+        if isinstance(step, Wait):
+            await sleep(max(0.0, step.until - clock()))
+        elif event := operation.receive(await send(step.request), clock()):
+            on_event(event)
+    return None
+
+
+class EventLoopTransport:
+    """Sends requests over one :class:`aiohttp.ClientSession`; to be made on its event loop.
+
+    :raises ConnectionFieldError: where a certificate of the options cannot be read.
+    """
+
+    def __init__(self, api: Api, options: TransportOptions | None = None) -> None:
+        self._api = api
+        self._options = options or TransportOptions()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=_MAX_CONNECTIONS,
+                ssl=tls_context(api, self._options) or True,
+                keepalive_timeout=IDLE_SECONDS,
+                # Names resolve as on a worker, also where aiodns is installed.
+                resolver=aiohttp.ThreadedResolver(),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # What the core does not set is not sent: no default of the library goes along.
+            skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
+            trust_env=False,
+            auto_decompress=False,
+            max_line_size=MAX_FIELD_SIZE,
+            max_field_size=MAX_FIELD_SIZE,
+            trace_configs=[_watching()],
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the session and its connections."""
+        await self._session.close()
+
+    async def send(self, request: Request) -> Inbound:
+        """Send one request with all that belongs to it; never raises what the core can judge."""
+        flow = conversation(request, self._api)
+        try:
+            wire = next(flow)
+            while True:
+                wire = flow.send(await self._transmit(wire))
+        except StopIteration as stop:
+            outcome: Inbound = stop.value
+            return outcome
+        finally:
+            flow.close()
+
+    async def _transmit(self, request: Request) -> Response | NetworkFailure:
+        connect, read = request.timeout
+        progress = Progress()
+        for _ in range(_LOOKS):
+            await asyncio.sleep(0)
+        try:
+            async with self._session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=CIMultiDict(wire_headers(request)),
+                # Not bytes: aiohttp warns of long ones, which it writes in one go.
+                data=io.BytesIO(request.body) if request.body else request.body,
+                allow_redirects=False,
+                proxy=self._options.proxy_for(request.url),
+                timeout=aiohttp.ClientTimeout(
+                    total=total_seconds(request.timeout), sock_connect=connect, sock_read=read
+                ),
+                trace_request_ctx=progress,
+            ) as answer:
+                progress.answered = True
+                headers = checked_headers([(_text(n), _text(v)) for n, v in answer.raw_headers])
+                body = Body(request, answer.status, headers)
+                while piece := await _piece(answer, read):
+                    body.feed(piece)
+                    await asyncio.sleep(0)
+                return Response(answer.status, request.url, headers, body.finish())
+        except (aiohttp.ClientError, HttpProcessingError, OSError, UnusableError) as error:
+            progress.expired = type(error) is TimeoutError
+            return network_failure(error, request, progress, _LIBRARY)
+        except ValueError as error:
+            if progress.sent:
+                raise  # a defect in here, and not what the request says
+            return network_failure(error, request, progress, _LIBRARY)
+
+
+async def _piece(answer: aiohttp.ClientResponse, seconds: float) -> bytes:
+    """The next piece of the body, empty at its end.
+
+    Of a malformed chunk aiohttp tells its protocol alone: whoever reads the body would wait in vain.
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await answer.content.read(_CHUNK)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        # None is asked for by name: an empty protocol is false.
+        protocol = answer.connection.protocol if answer.connection is not None else None
+        known = protocol.exception() if protocol is not None else None
+        raise known or aiohttp.SocketTimeoutError from error
+
+
+def _watching() -> aiohttp.TraceConfig:
+    """Hooks that note when a request is sent, and refuse to send it twice.
+
+    aiohttp sends an idempotent request again where the server has closed a reused connection. Here the core
+    alone decides what is sent again, and knows of each sending.
+    """
+    trace = aiohttp.TraceConfig()
+
+    async def sending(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+        context.trace_request_ctx.sent = True
+
+    async def connecting(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+        if context.trace_request_ctx.sent:
+            raise aiohttp.ServerDisconnectedError
+
+    trace.on_request_headers_sent.append(sending)
+    trace.on_connection_create_start.append(connecting)
+    trace.on_connection_reuseconn.append(connecting)
+    return trace
+
+
+def _text(field: bytes) -> str:
+    try:
+        return field.decode("utf-8")
+    except UnicodeDecodeError:
+        return field.decode("latin-1")
+
+
+def _is_invalid(error: BaseException) -> bool:
+    """Whether what came is not HTTP; a body that breaks off is an error of its encoding to aiohttp."""
+    if isinstance(error, PayloadEncodingError):
+        return False
+    return isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError))
+
+
+_LIBRARY = Library(
+    timeouts=(TimeoutError,),
+    names=(aiohttp.InvalidURL,),
+    proxy=(aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError),
+    is_invalid=_is_invalid,
+)

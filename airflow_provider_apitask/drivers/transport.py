@@ -1,0 +1,102 @@
+"""What both transports share: the options of a connection, its TLS, and one conversation."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.core.errors import ApiTaskError, ConnectionFieldError
+from airflow_provider_apitask.core.exchange import exchange
+from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
+from airflow_provider_apitask.core.operation import Inbound
+
+__all__ = ["TransportOptions", "conversation", "tls_context"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportOptions:
+    """How to reach an API. Nothing of it comes from the environment or from ``.netrc``.
+
+    :param verify: whether server certificates are checked, or the path of a CA bundle or directory.
+    :param cert: path of a client certificate with its key, or of both.
+    :param proxies: URL of a proxy by scheme of the target: ``http``, ``https``, or ``all``.
+    """
+
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    proxies: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def proxy_for(self, url: str) -> str | None:
+        """URL of the proxy for a target, None without one."""
+        proxy = self.proxies.get(urlsplit(url).scheme) or self.proxies.get("all")
+        return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def tls_context(api: Api, options: TransportOptions) -> ssl.SSLContext | None:
+    """One TLS context for all connections of a transport, None where none of them can need it.
+
+    Worker and triggerer then trust the same servers. Reading the CA bundle takes some 15 ms, which is
+    why this happens once and not for each connection.
+
+    :raises ConnectionFieldError: where a file is missing or is no certificate.
+    """
+    schemes = {urlsplit(url).scheme for url in (api.base_url, *options.proxies.values())}
+    if "https" not in schemes | {scheme for scheme, _, _ in api.allowed_origins}:
+        return None
+    context = _verifying(options.verify) if options.verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["http/1.1"])
+    if not options.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if options.cert is not None:
+        files = (options.cert,) if isinstance(options.cert, str) else options.cert
+        try:
+            context.load_cert_chain(*files)
+        except OSError as error:  # ssl.SSLError is one
+            raise _unreadable("cert", ", ".join(files), error) from None
+    return context
+
+
+def _verifying(verify: bool | str) -> ssl.SSLContext:
+    import certifi
+
+    path = verify if isinstance(verify, str) else certifi.where()
+    try:
+        if Path(path).is_dir():
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise _unreadable("verify", path, error) from None
+
+
+def _unreadable(name: str, path: str, error: OSError) -> ConnectionFieldError:
+    why = error.strerror if not isinstance(error, ssl.SSLError) else "it is no PEM file of what is wanted"
+    return ConnectionFieldError(f"{name}: {path} cannot be read: {why}.", field=name)
+
+
+def conversation(request: Request, api: Api) -> Generator[Request, Response | NetworkFailure, Inbound]:
+    """All that belongs to one request: yields what to send, is given what came, returns the outcome.
+
+    A failure tells whether *the caller's* request may have been received: a login that got no answer has
+    sent nothing of it. What was answered before, by a redirect or a 401, was not taken.
+    """
+    flow = exchange(request, api)
+    try:
+        wire = next(flow)
+        while True:
+            came = yield wire
+            own = (wire.method, wire.body) == (request.method, request.body)
+            if isinstance(came, NetworkFailure):
+                return replace(came, possibly_received=own and came.possibly_received)
+            wire = flow.send(came)
+    except StopIteration as stop:
+        answer: Response = stop.value
+        return answer
+    except ApiTaskError as error:
+        return error
+    finally:
+        flow.close()

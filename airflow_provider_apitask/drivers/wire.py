@@ -1,0 +1,82 @@
+"""What may go over the wire: header fields as they are sent and taken, and the limits of both."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_provider_apitask.core.messages import Failure, Headers, Request, Timeout
+
+__all__ = [
+    "IDLE_SECONDS",
+    "MALFORMED",
+    "MAX_FIELD_SIZE",
+    "UnusableError",
+    "checked_headers",
+    "total_seconds",
+    "wire_headers",
+]
+
+#: A request may take so many read timeouts altogether, however steadily its answer drips.
+READ_PERIODS = 10
+#: An idle connection is used again for so long. Balancers and NAT forget connections in silence after
+#: a minute or more, and a request on such a one is lost without an answer.
+IDLE_SECONDS = 60.0
+#: Header fields of an answer, and bytes of each: the limits of ``http.client``, which counts the empty line.
+MAX_FIELDS = 99
+MAX_FIELD_SIZE = 64 * 1024
+
+#: Methods that say nothing of a length where there is no body, as RFC 9110 §8.6 wants it. DELETE belongs here
+#: too, but aiohttp insists, and ``Content-Length: 0`` harms nobody.
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+#: As RFC 9110 §5.5 has it; the null byte and line breaks could end a field early.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+MALFORMED = "malformed, or its header is too long"
+
+
+class UnusableError(Exception):
+    """A request that cannot be written, or an answer that cannot be read."""
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+
+
+def total_seconds(timeout: Timeout) -> float:
+    """How long one request may take altogether, from the connecting to the last byte of the answer."""
+    connect, read = timeout
+    return connect + READ_PERIODS * read
+
+
+def wire_headers(request: Request) -> Headers:
+    """The header fields to send: those of the core, the length, and no default of a library.
+
+    The content codings are those that ``body`` can read.
+
+    :raises UnusableError: where a value cannot be written; often a token that was read with its line break.
+    """
+    defaults = (("User-Agent", "airflow-provider-apitask"), ("Accept-Encoding", "gzip, deflate"))
+    added = [(name, value) for name, value in defaults if request.headers.get(name) is None]
+    if request.body is not None or request.method not in _WITHOUT_BODY:
+        added.append(("Content-Length", str(len(request.body or b""))))
+    headers = request.headers.merged(added)
+    for name, value in headers:
+        if _CONTROL.search(value):
+            # The value stays out of the message, as it may be a credential.
+            raise UnusableError(
+                Failure.CONNECT, f"a line break or control character in the header field {name}"
+            )
+    return headers
+
+
+def checked_headers(fields: list[tuple[str, str]]) -> Headers:
+    """The header fields of an answer.
+
+    :raises UnusableError: where there are too many, or the length is none.
+    """
+    headers = Headers(fields)
+    lengths = {length.strip() for length in headers.get_all("Content-Length")}
+    valid = all(length.isascii() and length.isdecimal() and len(length) < 19 for length in lengths)
+    if len(headers) > MAX_FIELDS or len(lengths) > 1 or not valid:
+        raise UnusableError(Failure.INVALID, MALFORMED)
+    return headers
