@@ -1,0 +1,51 @@
+"""The hook: from a connection id to an API that can be called on a worker."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.hooks.connection import CONN_TYPE, ApiConnection, read_connection
+
+if TYPE_CHECKING:
+    from airflow_provider_apitask.drivers.blocking import BlockingTransport
+
+__all__ = ["ApiHook"]
+
+
+class ApiHook(BaseHook):
+    """Access to the API that an Airflow connection of type ``apitask`` (or ``http``) describes.
+
+    :param api_conn_id: id of the connection, ``api_default`` by default.
+    """
+
+    conn_name_attr = "api_conn_id"
+    default_conn_name = "api_default"
+    conn_type = CONN_TYPE
+    hook_name = "API Task"
+
+    def __init__(self, api_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.api_conn_id = api_conn_id
+
+    @cached_property
+    def connection(self) -> ApiConnection:
+        """The connection, looked up once and read.
+
+        :raises ConnectionFieldError: naming the field that is missing or wrong.
+        """
+        return read_connection(self.get_connection(self.api_conn_id))
+
+    @property
+    def api(self) -> Api:
+        """The API as the core sees it."""
+        return self.connection.api
+
+    def transport(self) -> BlockingTransport:
+        """Open a session to the API; a context manager that closes it."""
+        from airflow_provider_apitask.drivers.blocking import BlockingTransport
+
+        return BlockingTransport(self.api, self.connection.options)

@@ -1,0 +1,110 @@
+"""What an author may give to an ``ApiCallOperator``, checked while the DAG file is parsed.
+
+A mapped task is checked too: before it is expanded, with what is known of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.extraction import check_path, compile_path
+from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.request_spec import RequestSpec
+
+__all__ = ["MODES", "check_parameters", "compiled", "mode_of", "request_of"]
+
+#: The values of ``core.call.Mode``, which parsing a DAG file need not import.
+MODES = ("sync", "async")
+
+#: Parameters of the operator, and what they are called in a request.
+_REQUEST = {
+    "method": "method",
+    "endpoint": "endpoint",
+    "query_params": "params",
+    "headers": "headers",
+    "body": "body",
+    "body_format": "body_format",
+    "timeout": "timeout",
+}
+
+
+def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> None:
+    """Check parameters by themselves and against each other.
+
+    :param given: values by name; what is left out has its default.
+    :param later: names of those that are not known yet, being mapped.
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    api_conn_id = given.get("api_conn_id", "api_default")
+    if not checks.is_open(api_conn_id) and not (isinstance(api_conn_id, str) and api_conn_id):
+        raise ParameterError(
+            f"api_conn_id must be the id of a connection, not {api_conn_id!r}.", parameter="api_conn_id"
+        )
+    if given.get("endpoint") is None and "endpoint" not in later:
+        raise ParameterError(
+            "endpoint is missing: the path to call, such as '/jobs'; '' calls the base URL itself.",
+            parameter="endpoint",
+        )
+    if checks.is_open(given.get("body_format")):
+        raise ParameterError(
+            f"body_format cannot be a template: {given['body_format']!r}.", parameter="body_format"
+        )
+    request_of(given)
+    for name in ("wait_for_completion", "deferrable"):
+        if not isinstance(given.get(name) or False, bool):
+            raise ParameterError(f"{name} must be True or False, not {given[name]!r}.", parameter=name)
+    checks.number(given.get("retry_count"), "retry_count", whole=True)
+    checks.number(given.get("retry_wait"), "retry_wait")
+    checks.number(given.get("max_response_bytes"), "max_response_bytes", minimum=1, whole=True)
+    AsyncJob.as_template(given.get("job"))
+    response_path = given.get("response_path")
+    if response_path is not None and not checks.is_open(response_path):
+        check_path(response_path, "response_path")
+    if not {"mode", "job"} & set(later):
+        _check_mode(mode_of(given.get("mode"), given.get("job")), given.get("job"), response_path)
+
+
+def mode_of(mode: Any, job: Any) -> str:
+    """The mode, which is async by default where a job is described.
+
+    :raises ParameterError: naming what is allowed.
+    """
+    if mode is None:
+        return "sync" if job is None else "async"
+    text = mode.lower() if isinstance(mode, str) else mode
+    if text not in MODES:
+        raise ParameterError(f"mode must be one of {', '.join(MODES)}, not {mode!r}.", parameter="mode")
+    return str(text)
+
+
+def compiled(path: str, parameter: str) -> None:
+    """Compile a path, so that a wrong one fails before anything is sent.
+
+    :raises ParameterError: naming the parameter.
+    """
+    try:
+        compile_path(path)
+    except ParameterError as error:
+        raise ParameterError(f"{parameter}: {error.message}", parameter=parameter) from None
+
+
+def request_of(given: Mapping[str, Any]) -> RequestSpec:
+    """The request, its values normalised.
+
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    parts = {part: given[name] for name, part in _REQUEST.items() if name in given}
+    return RequestSpec(**{"method": "POST", **parts}).checked()
+
+
+def _check_mode(mode: str, job: Any, response_path: Any) -> None:
+    if mode == "sync" and job is not None:
+        raise ParameterError("job is for mode='async'; leave mode out, or job.", parameter="job")
+    if mode == "async" and response_path is not None:
+        raise ParameterError(
+            "response_path is for mode='sync'; a job's result is cut by job.result_path.",
+            parameter="response_path",
+        )

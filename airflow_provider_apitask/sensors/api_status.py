@@ -1,0 +1,296 @@
+"""The sensor that waits for a job which another task has started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
+from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.sensors.parameters import check_target
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_apitask.core.events import Event
+    from airflow_provider_apitask.core.messages import Response
+    from airflow_provider_apitask.core.operation import Operation
+    from airflow_provider_apitask.core.state import State
+    from airflow_provider_apitask.hooks.api import ApiHook
+
+__all__ = ["ApiStatusSensor"]
+
+#: Key in Airflow's task state store (3.3) under which the state waits for the next poke.
+_STATE_KEY = "api_job_state"
+
+
+class ApiStatusSensor(BaseSensorOperator):
+    """Waits for a job that another task has started, and returns what the operator would have.
+
+    In each way of waiting (poke, reschedule, deferrable) the same checks decide: a ``Retry-After``
+    longer than the interval is obeyed, and checks may go on failing for ``job.status_grace``
+    seconds. Between two pokes of mode ``reschedule`` these counts are kept in Airflow's task state
+    store; before Airflow 3.3, which has none, that window and ``job.max_polls`` begin anew with each
+    poke, and ``timeout`` is what ends the wait.
+
+    :param api_conn_id: connection of type ``apitask`` or ``http``; by default that of the handle,
+        else ``api_default``.
+    :param handle: what an ``ApiCallOperator`` left under the XCom key ``api_job``:
+        ``start.output["api_job"]``, or a template that renders to it.
+    :param job_id: id of the job where there is no handle; ``{job_id}`` in ``status_request``.
+    :param status_request: how to ask for the status where there is no handle, and where ``job``
+        does not say it: an endpoint such as ``/jobs/{job_id}`` or a dict.
+    :param job: how to follow the job, an ``AsyncJob`` or a dict with its fields. Its ``deadline``
+        counts from the submit, so it needs a handle; by default that of the handle holds.
+    :param request_timeout: seconds of one request, or (connect, read); by default that of the
+        connection, else 30. (``timeout`` is the sensor's own: how long it waits in all.)
+    :param max_response_bytes: longest body that is read; 32 MiB by default.
+    :param deferrable: wait on the triggerer; by default ``[operators] default_deferrable``.
+    :param poke_interval: seconds between checks, 15 by default; when deferred, ``poll_interval``
+        of ``job`` comes first.
+    :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
+    """
+
+    template_fields: Sequence[str] = ("api_conn_id", "handle", "job_id", "status_request", "job")
+    template_fields_renderers = {"handle": "json", "status_request": "json", "job": "json"}  # noqa: RUF012 - Airflow's own way
+    ui_color = "#e6f1f2"
+
+    def __init__(
+        self,
+        *,
+        api_conn_id: str | None = None,
+        handle: Any = None,
+        job_id: Any = None,
+        status_request: Any = None,
+        job: AsyncJob | dict[str, Any] | None = None,
+        request_timeout: Any = None,
+        max_response_bytes: int | None = None,
+        deferrable: bool | None = None,
+        poke_interval: timedelta | float = 15,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.api_conn_id = api_conn_id
+        self.handle = handle
+        self.job_id = job_id
+        self.status_request = status_request
+        self.job = AsyncJob.as_template(job)
+        self.request_timeout = checks.timeout(request_timeout, "request_timeout")
+        self.max_response_bytes = checks.number(
+            max_response_bytes, "max_response_bytes", minimum=1, whole=True
+        )
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = deferrable
+        self._operation: Operation | None = None
+        checks.number(self.poke_interval, "poke_interval", above=True)
+        check_target(handle, job_id, status_request, self.job)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Set what all mapped tasks share."""
+        if "job" in kwargs:
+            kwargs["job"] = AsyncJob.as_template(kwargs["job"])
+        return super().partial(**kwargs)
+
+    def execute(self, context: Context) -> Any:
+        """Wait for the job, here or on the triggerer."""
+        if not self.deferrable:
+            return super().execute(context)
+        return self._guarded(lambda: self._check_and_defer(context))
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Go on when the trigger has seen the job end."""
+        return self._guarded(lambda: self._complete(context, event))
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Check the job once; fetch its result where it has succeeded."""
+        return self._guarded(lambda: self._poke(context))  # type: ignore[no-any-return]
+
+    # -- the three ways of waiting -----------------------------------------------------------
+
+    def _poke(self, context: Context) -> PokeReturnValue:
+        hook = self._hook()
+        if self._operation is None:
+            self._operation = self._new_operation(hook, self._stored_state(context) or self._state())
+        operation = self._operation
+        # Less than a second is no wait: the sensor's own clock and the job's are not the same.
+        if operation.state.polls and self._seconds_to_wait() > 1:
+            return PokeReturnValue(is_done=False)
+        operation.state = replace(operation.state, next_at=None)
+        value = self._advance(context, hook, operation)
+        if operation.state.phase.waiting:
+            self._store_state(context, operation.state)
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=value)
+
+    def _get_next_poke_interval(
+        self, started_at: Any, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Airflow's interval, or what the server asks for where that is longer, within ``timeout``."""
+        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        # A second more than is left, so that the timeout is seen to be over then.
+        left = max(0.0, self.timeout - run_duration()) + 1
+        return max(interval, min(self._seconds_to_wait(), left))
+
+    def _seconds_to_wait(self) -> float:
+        import time
+
+        due = self._operation.state.next_at if self._operation is not None else None
+        return due - time.time() if due is not None else 0.0
+
+    def _check_and_defer(self, context: Context) -> Any:
+        """Check once, so that a job which is over needs no trigger, then defer."""
+        from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger
+        from airflow_provider_apitask.triggers.handover import plain_json, refuse_stored_secrets
+
+        hook = self._hook()
+        operation = self._new_operation(hook, self._state())
+        refuse_stored_secrets(operation.call.job)
+        value = self._advance(context, hook, operation)
+        if not operation.state.phase.waiting:
+            return value
+        trigger = ApiStatusTrigger(
+            api_conn_id=hook.api_conn_id,
+            state=plain_json(operation.state.to_dict()),
+            job=plain_json(operation.call.job.to_dict()),
+            timeout=plain_json(self.request_timeout),
+            max_response_bytes=self.max_response_bytes,
+        )
+        return self.defer(
+            trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
+        )
+
+    def _complete(self, context: Context, event: Any) -> Any:
+        from airflow_provider_apitask.triggers.handover import pull_answer, state_of_event
+
+        state = state_of_event(event)
+        hook = self._hook()
+        operation = self._new_operation(hook, state, pull_answer(context) if state.inline else None)
+        return self._advance(context, hook, operation)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _advance(self, context: Context, hook: ApiHook, operation: Operation) -> Any:
+        """Make one check, or fetch the result of a job that is done; None while it is waited for."""
+        from airflow_provider_apitask.core.handle import HANDLE_KEY, handle_of
+        from airflow_provider_apitask.drivers.blocking import drive
+
+        polls = operation.state.polls
+        with hook.transport() as transport:
+            done = drive(
+                operation,
+                transport.send,
+                until=lambda state: state.phase.waiting and state.polls > polls,
+                on_event=self._report,
+            )
+        if done is None:
+            return None
+        context["ti"].xcom_push(key=HANDLE_KEY, value=handle_of(operation.state, hook.api_conn_id))
+        if done.error is not None:
+            raise done.error
+        return done.value
+
+    def _guarded(self, function: Callable[[], Any]) -> Any:
+        """Turn a job that did not succeed into what Airflow and ``soft_fail`` make of it."""
+        from airflow_provider_apitask.triggers.handover import for_airflow
+
+        try:
+            return function()
+        except ApiTaskError as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped, as soft_fail or never_fail is set: {error}") from error
+            raise for_airflow(error) from None
+        except Exception as error:
+            # Airflow sees to it for a poke and after the wait, but not before it.
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipped, as never_fail is set: {error!r}") from error
+            raise
+
+    def _hook(self) -> ApiHook:
+        from airflow_provider_apitask.core.handle import parse_handle
+        from airflow_provider_apitask.hooks.api import ApiHook
+
+        named = parse_handle(self.handle).get("api_conn_id") if self.handle is not None else None
+        return ApiHook(self.api_conn_id or named or ApiHook.default_conn_name)
+
+    def _new_operation(self, hook: ApiHook, state: State, answer: Response | None = None) -> Operation:
+        import random
+
+        from airflow_provider_apitask.core.call import Call, Mode
+        from airflow_provider_apitask.core.operation import Operation
+
+        call = Call(
+            mode=Mode.ASYNC,
+            job=self._job_to_follow(),
+            timeout=self.request_timeout,
+            max_response_bytes=self.max_response_bytes,
+        )
+        return Operation(call, hook.api, state, answer=answer, jitter=random.random)
+
+    def _job_to_follow(self) -> AsyncJob:
+        check_target(self.handle, self.job_id, self.status_request, self.job)
+        given = AsyncJob.parse(self.job).to_dict()
+        if self.status_request is not None:
+            given["status_request"] = self.status_request
+        if not self.deferrable:
+            # The sensor's own interval decides when the next check is made.
+            given["poll_interval"] = self.poke_interval
+        elif "poll_interval" not in given:
+            given["poll_interval"] = self.poke_interval
+            if self.exponential_backoff:
+                given.setdefault("poll_factor", 2)
+                if self.max_wait:
+                    given.setdefault("max_poll_interval", self.max_wait)
+        return AsyncJob.parse(given).compiled()
+
+    def _state(self) -> State:
+        """Where the wait begins."""
+        from airflow_provider_apitask.core.handle import read_handle
+        from airflow_provider_apitask.core.state import Phase, State
+
+        state = State(phase=Phase.POLL) if self.handle is None else read_handle(self.handle)
+        if self.job_id is not None:
+            state = replace(state, job_id=self.job_id)
+        deadline = AsyncJob.parse(self.job).deadline
+        if deadline is None:
+            return state
+        if state.submitted_at is None:
+            raise ParameterError(
+                "job.deadline counts from the submit, and nothing says when that was: give a handle, or use "
+                "timeout.",
+                parameter="job.deadline",
+            )
+        return replace(state, deadline_at=state.submitted_at + deadline)
+
+    def _stored_state(self, context: Context) -> State | None:
+        """Where the last poke of this try left the job; the store outlives a try, and so may its job."""
+        from airflow_provider_apitask.core.state import State
+
+        store = context.get("task_state_store") if self.reschedule else None
+        record: Any = store.get(_STATE_KEY) if store is not None else None
+        if not isinstance(record, dict) or record.get("try_number") != context["ti"].try_number:
+            return None
+        return State.from_dict(record["state"])
+
+    def _store_state(self, context: Context, state: State) -> None:
+        """Keep the failing checks counted between pokes that run in processes of their own."""
+        from airflow_provider_apitask.triggers.handover import plain_json
+
+        store = context.get("task_state_store") if self.reschedule else None
+        if store is not None:
+            record = {"try_number": context["ti"].try_number, "state": plain_json(state.to_dict())}
+            store.set(_STATE_KEY, record)
+
+    def _report(self, event: Event) -> None:
+        self.log.info("%s", event.message)

@@ -1,0 +1,1 @@
+"""Triggers, and what passes between them and the worker."""

@@ -1,0 +1,164 @@
+"""The trigger that waits for a job on the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_apitask.core.errors import ApiTaskError, ConnectionFieldError
+from airflow_provider_apitask.core.state import Phase, State
+
+if TYPE_CHECKING:
+    from airflow_provider_apitask.core.api import Api
+    from airflow_provider_apitask.core.events import Event
+    from airflow_provider_apitask.core.messages import Request
+    from airflow_provider_apitask.core.operation import Inbound
+    from airflow_provider_apitask.hooks.clients import ClientPool
+
+__all__ = ["ApiStatusTrigger"]
+
+#: Seconds between tries to look the connection up, while Airflow itself cannot answer.
+_LOOKUP_RETRY = 10.0
+
+
+class ApiStatusTrigger(BaseTrigger):
+    """Waits until a job has ended, or nothing more can be learned about it.
+
+    Only arguments that are JSON and hold no secret: they are stored in Airflow's database. After a
+    restart of the triggerer the trigger goes on from them; the deadline in ``state`` is absolute.
+
+    :param api_conn_id: connection of the API.
+    :param state: where the job stands, see ``core.state.State.to_dict``.
+    :param job: the ``AsyncJob`` as a dict.
+    :param timeout: seconds of one request, or (connect, read).
+    :param max_response_bytes: longest body that is read.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_conn_id: str,
+        state: dict[str, Any],
+        job: dict[str, Any] | None = None,
+        timeout: Any = None,
+        max_response_bytes: int | None = None,
+    ) -> None:
+        # Nothing is checked here: what a trigger's constructor raises takes the triggerer down.
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's **kwargs has no annotation
+        self.api_conn_id = api_conn_id
+        self.state = state
+        self.job = job
+        self.timeout = timeout
+        self.max_response_bytes = max_response_bytes
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "api_conn_id": self.api_conn_id,
+                "state": self.state,
+                "job": self.job,
+                "timeout": list(self.timeout) if isinstance(self.timeout, tuple) else self.timeout,
+                "max_response_bytes": self.max_response_bytes,
+            },
+        )
+
+    def __repr__(self) -> str:
+        # Not the arguments: headers of a status request are among them.
+        job_id = self.state.get("job_id") if isinstance(self.state, dict) else None
+        return f"<{type(self).__name__} conn={self.api_conn_id!r} job={job_id!r}>"
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until the job has ended; yields one event that carries the state."""
+        from airflow_provider_apitask.triggers.handover import event_of
+
+        try:
+            state = await self._wait()
+        except ApiTaskError as error:
+            state = self._failed(error)
+        yield TriggerEvent(event_of(state))
+
+    async def _wait(self) -> State:
+        # In a thread: importing the HTTP client takes longer than other triggers may be kept waiting.
+        await asyncio.to_thread(_import_client)
+        from airflow_provider_apitask.core.call import Call, Mode
+        from airflow_provider_apitask.core.job import AsyncJob
+        from airflow_provider_apitask.hooks.clients import pool_of_this_loop
+
+        call = Call(
+            mode=Mode.ASYNC,
+            job=AsyncJob.parse(self.job),
+            timeout=self.timeout,
+            max_response_bytes=self.max_response_bytes,
+        )
+        pool = pool_of_this_loop()
+        async with pool.hold():
+            return await self._drive(call, State.from_dict(self.state), pool)
+
+    async def _drive(self, call: Any, state: State, pool: ClientPool) -> State:
+        from airflow_provider_apitask.core.operation import Operation
+        from airflow_provider_apitask.drivers.event_loop import drive
+        from airflow_provider_apitask.triggers.handover import push_answer
+
+        api = await self._first_api(pool, call.job.status_grace)
+        operation = Operation(call, api, state, jitter=random.random)
+
+        async def send(request: Request) -> Inbound:
+            async with pool.use(self.api_conn_id) as client:
+                # What comes back is redacted with the credentials that went along.
+                operation.api = client.api
+                return await client.transport.send(request)
+
+        await drive(operation, send, until=lambda state: not state.phase.waiting, on_event=self._report)
+        if operation.state.inline and operation.answer is not None:
+            await push_answer(self.task_instance, operation.answer, operation.api.redactor)
+        return operation.state
+
+    async def _first_api(self, pool: ClientPool, patience: float) -> Api:
+        """The API; where Airflow cannot tell the connection just now, the job is waited for all the same.
+
+        A missing connection and an API server that is down look alike from a triggerer.
+
+        :param patience: seconds before that counts as final.
+        :raises ConnectionFieldError: then, or where the connection cannot be used.
+        """
+        waited = 0.0
+        while True:
+            try:
+                async with pool.use(self.api_conn_id) as client:
+                    return client.api
+            except ApiTaskError:
+                raise
+            except Exception as error:
+                what = f"The connection {self.api_conn_id!r} could not be looked up: {error!r}"
+                if waited >= patience:
+                    raise ConnectionFieldError(
+                        f"{what}, for {waited:.0f} s. The job may still be running on the server.",
+                        conn_id=self.api_conn_id,
+                        field="conn_id",
+                    ) from error
+                self.log.warning("%s. Tried again for up to %.0f s.", what, patience - waited)
+            wait = min(_LOOKUP_RETRY, patience - waited)
+            await asyncio.sleep(wait)
+            waited += wait
+
+    def _failed(self, error: ApiTaskError) -> State:
+        """The state of a job that cannot be waited for; what was known of it is kept where it can be read."""
+        try:
+            known = State.from_dict(self.state)
+        except ApiTaskError:
+            known = State()
+        return known.at(Phase.FAILED, error=error.to_dict())
+
+    def _report(self, event: Event) -> None:
+        self.log.info("%s", event.message)
+
+
+def _import_client() -> None:
+    import airflow_provider_apitask.drivers.event_loop
+    import airflow_provider_apitask.hooks.clients  # noqa: F401

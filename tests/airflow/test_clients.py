@@ -1,0 +1,197 @@
+"""The pool of clients: changed connections, requests under way, and sessions that are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import weakref
+from typing import Any
+
+import pytest
+
+from airflow_provider_apitask.core.messages import Purpose, Request, Response
+from airflow_provider_apitask.exceptions import ConnectionFieldError
+from airflow_provider_apitask.hooks import clients
+from airflow_provider_apitask.hooks.clients import ClientPool
+from tests.support import Answer
+from tests.support.scripted_server import ScriptedServer
+
+
+class Conn:
+    """A connection as the lookup gives it."""
+
+    conn_type, schema, port, login = "apitask", None, None, None
+
+    def __init__(self, host: str, password: str | None = "one") -> None:
+        self.conn_id, self.host, self.password = "api", host, password
+        self.extra_dejson = {"allow_http": True, "auth_type": "bearer"}
+
+
+class Pool:
+    """A pool over a connection that a test can change."""
+
+    def __init__(self, host: str) -> None:
+        self.conn: Any = Conn(host)
+        self.lookups = 0
+        self.pool = ClientPool(self.look_up)
+
+    async def look_up(self, conn_id: str) -> Any:
+        self.lookups += 1
+        await asyncio.sleep(0)
+        if isinstance(self.conn, Exception):
+            raise self.conn
+        return self.conn
+
+    async def get(self, path: str = "/") -> int:
+        async with self.pool.use("api") as client:
+            url = f"{client.api.base_url}{path}"
+            answer = await client.transport.send(Request(Purpose.POLL, "GET", url))
+            assert isinstance(answer, Response)
+            return answer.status
+
+
+@pytest.fixture
+def server() -> Any:
+    with ScriptedServer() as made:
+        made.on("GET", "/", Answer(json=1))
+        made.on("GET", "/slow", Answer(json=1, delay=0.3))
+        yield made
+
+
+@pytest.fixture
+def stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "LOOKUP_AFTER", 0.0)
+
+
+def tokens(server: ScriptedServer) -> list[str | None]:
+    return [request.header("Authorization") for request in server.history]
+
+
+async def test_rotated_credential_is_used_without_dropping_requests(
+    server: ScriptedServer, stale: None
+) -> None:
+    made = Pool(server.url)
+    async with made.pool.hold():
+        slow = asyncio.create_task(made.get("/slow"))
+        await asyncio.sleep(0.1)
+        (before,) = made.pool._clients.values()
+        made.conn = Conn(server.url, "two-two")
+        assert await made.get() == 200
+        assert before.retired
+        assert not before.transport._session.closed
+        assert await slow == 200
+        assert before.transport._session.closed
+        assert await made.get() == 200
+    await made.pool.close()
+    assert tokens(server) == ["Bearer one", "Bearer two-two", "Bearer two-two"]
+
+
+async def test_unchanged_connection_keeps_its_session(server: ScriptedServer, stale: None) -> None:
+    made = Pool(server.url)
+    async with made.pool.hold():
+        for _ in range(5):
+            await made.get()
+            made.conn = Conn(server.url)
+            time.sleep(0.001)  # noqa: ASYNC251 - the clock only has to go on
+        assert (made.lookups, server.connections) == (5, 1)
+    await made.pool.close()
+
+
+async def test_fresh_connection_is_not_looked_up(server: ScriptedServer) -> None:
+    made = Pool(server.url)
+    async with made.pool.hold():
+        assert await asyncio.gather(*(made.get() for _ in range(20))) == [200] * 20
+        await made.get()
+    await made.pool.close()
+    assert made.lookups == 1
+
+
+@pytest.mark.parametrize("broken", [RuntimeError("down"), "type", "field"])
+async def test_lookup_that_fails_keeps_what_is_known(
+    server: ScriptedServer, stale: None, broken: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Pool(server.url)
+    async with made.pool.hold():
+        await made.get()
+        made.conn = (
+            {"type": Conn(server.url), "field": Conn("")}.get(broken, broken)
+            if isinstance(broken, str)
+            else broken
+        )
+        if broken == "type":
+            made.conn.conn_type = "postgres"
+        for _ in range(10):
+            assert await made.get() == 200
+    # Tried anew after a while, not with each request; said once.
+    assert made.lookups == 2
+    assert caplog.text.count("fields as of before are used") == 1
+    await made.pool.close()
+
+
+async def test_error_of_the_first_lookup_goes_to_all_who_wait(server: ScriptedServer) -> None:
+    made = Pool("")
+    async with made.pool.hold():
+        results = await asyncio.gather(*(made.get() for _ in range(3)), return_exceptions=True)
+        assert [type(result) for result in results] == [ConnectionFieldError] * 3
+        assert made.lookups == 1
+        made.conn = Conn(server.url)
+        assert await made.get() == 200
+    await made.pool.close()
+
+
+async def test_sessions_stay_open_for_a_while(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "LINGER", 0.1)
+    made = Pool(server.url)
+    for _ in range(3):  # each stops the closing that the one before has begun
+        async with made.pool.hold():
+            await made.get()
+        await asyncio.sleep(0.04)
+    (client,) = made.pool._clients.values()
+    assert server.connections == 1
+    await asyncio.sleep(0.2)
+    assert client.transport._session.closed
+    assert made.pool._clients == {}
+    async with made.pool.hold():
+        assert await made.get() == 200
+    assert made.lookups == 2
+    await made.pool.close()
+
+
+async def test_holder_that_comes_and_goes_at_once_does_not_close(server: ScriptedServer) -> None:
+    made = Pool(server.url)
+    async with made.pool.hold():
+        await made.get()
+    await asyncio.sleep(0)
+    async with made.pool.hold():
+        pass
+    await asyncio.sleep(0.01)
+    assert len(made.pool._clients) == 1
+    await made.pool.close()
+
+
+def test_pool_goes_with_its_loop(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "LINGER", 0.0)
+    made = Pool(server.url)
+    monkeypatch.setattr(clients, "_airflow_lookup", made.look_up)
+    seen: list[weakref.ref[Any]] = []
+
+    async def use() -> None:
+        pool = clients.pool_of_this_loop()
+        assert pool is clients.pool_of_this_loop()
+        async with pool.hold(), pool.use("api"):
+            pass
+        await asyncio.sleep(0.05)
+        seen.append(weakref.ref(asyncio.get_running_loop()))
+
+    for _ in range(2):
+        asyncio.run(use())
+    gc.collect()
+    assert [reference() for reference in seen] == [None, None]
+
+
+def test_repr_shows_no_credential() -> None:
+    client = clients.Client(None, None, ("s3cret",), 0.0)  # type: ignore[arg-type]
+    assert "s3cret" not in repr(client)
