@@ -58,49 +58,370 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": "API Task",
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema"],
-                    "relabeling": {"host": "Base URL", "password": "Password, token or API key"},
+                    "relabeling": {"host": "Base URL", "login": "Login", "password": "Password"},
                     "placeholders": {"host": "https://api.example.com/v1"},
                 },
                 "conn-fields": {
                     "auth_type": {
                         "label": "Authentication",
-                        "description": (
-                            "basic sends login and password; "
-                            "bearer and api_key send the password field as the token or key."
-                        ),
+                        "description": "How requests are authenticated; each kind has its "
+                        "fields in a section below. basic and digest use "
+                        "login and password.",
                         "schema": {
                             "type": ["string", "null"],
-                            "enum": ["none", "basic", "bearer", "api_key"],
+                            "enum": [
+                                "none",
+                                "basic",
+                                "bearer",
+                                "api_key",
+                                "headers",
+                                "digest",
+                                "oauth1",
+                                "oauth2",
+                                "session",
+                                "requests",
+                            ],
                             "default": "none",
-                        },
-                    },
-                    "api_key_name": {
-                        "label": "API key name",
-                        "description": "Name of the header or query parameter that carries the key.",
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "api_key_in": {
-                        "label": "API key sent in",
-                        "schema": {
-                            "type": ["string", "null"],
-                            "enum": ["header", "query"],
-                            "default": "header",
                         },
                     },
                     "headers": {
                         "label": "Headers",
-                        "description": "Headers for every request, a JSON object.",
+                        "description": "Sent with each request to this API, a JSON object; not for secrets.",
                         "schema": {"type": ["object", "null"]},
                     },
-                    "allow_http": {
-                        "label": "Allow plain HTTP",
-                        "description": "Permit credentials to be sent without TLS.",
-                        "schema": {"type": ["boolean", "null"], "default": False},
+                    "health_endpoint": {
+                        "label": "Health endpoint",
+                        "description": "What the Test button asks for, an endpoint "
+                        "that needs the credentials and changes "
+                        "nothing. Empty: the base URL.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "health_method": {
+                        "label": "Health method",
+                        "schema": {"type": ["string", "null"], "enum": ["GET", "HEAD"], "default": "GET"},
+                    },
+                    "bearer_token": {
+                        "label": "Bearer token",
+                        "description": "For bearer; empty: the password.",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "format": "password",
+                            "section": "Bearer token, API key, secret headers",
+                        },
+                    },
+                    "key_secret": {
+                        "label": "API key",
+                        "description": "For api_key; empty: the password.",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "format": "password",
+                            "section": "Bearer token, API key, secret headers",
+                        },
+                    },
+                    "key_name": {
+                        "label": "API key name",
+                        "description": "Header, query parameter or cookie that carries the "
+                        "key; empty: X-API-Key, or api_key.",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "section": "Bearer token, API key, secret headers",
+                        },
+                    },
+                    "key_in": {
+                        "label": "API key sent in",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "enum": ["header", "query", "cookie"],
+                            "default": "header",
+                            "section": "Bearer token, API key, secret headers",
+                        },
+                    },
+                    "headers_secret": {
+                        "label": "Secret headers",
+                        "description": "For headers: a JSON object of header names and values.",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "format": "password",
+                            "section": "Bearer token, API key, secret headers",
+                        },
+                    },
+                    "oauth2_endpoint": {
+                        "label": "Token endpoint",
+                        "description": "URL, or an endpoint below the base URL.",
+                        "schema": {"type": ["string", "null"], "section": "OAuth 2.0"},
+                    },
+                    "oauth2_grant": {
+                        "label": "Grant",
+                        "description": "password sends login and password.",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "enum": ["client_credentials", "password", "refresh_token"],
+                            "default": "client_credentials",
+                            "section": "OAuth 2.0",
+                        },
+                    },
+                    "oauth2_client_id": {
+                        "label": "Client ID",
+                        "schema": {"type": ["string", "null"], "section": "OAuth 2.0"},
+                    },
+                    "oauth2_client_secret": {
+                        "label": "Client secret",
+                        "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 2.0"},
+                    },
+                    "oauth2_client_auth": {
+                        "label": "Client authentication",
+                        "description": "ID and secret in an Authorization header, or in the body.",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "enum": ["basic", "body"],
+                            "default": "basic",
+                            "section": "OAuth 2.0",
+                        },
+                    },
+                    "oauth2_scope": {
+                        "label": "Scope",
+                        "description": "Separated by spaces.",
+                        "schema": {"type": ["string", "null"], "section": "OAuth 2.0"},
+                    },
+                    "oauth2_audience": {
+                        "label": "Audience",
+                        "schema": {"type": ["string", "null"], "section": "OAuth 2.0"},
+                    },
+                    "oauth2_resource": {
+                        "label": "Resource",
+                        "schema": {"type": ["string", "null"], "section": "OAuth 2.0"},
+                    },
+                    "oauth2_params": {
+                        "label": "Further parameters",
+                        "description": "Of the token request, a JSON object.",
+                        "schema": {"type": ["object", "null"], "section": "OAuth 2.0"},
+                    },
+                    "oauth2_refresh_token": {
+                        "label": "Refresh token",
+                        "description": "For the grant refresh_token.",
+                        "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 2.0"},
+                    },
+                    "oauth1_client_key": {
+                        "label": "Client key",
+                        "schema": {"type": ["string", "null"], "section": "OAuth 1.0"},
+                    },
+                    "oauth1_client_secret": {
+                        "label": "Client secret",
+                        "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 1.0"},
+                    },
+                    "oauth1_user_token": {
+                        "label": "User token",
+                        "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 1.0"},
+                    },
+                    "oauth1_user_secret": {
+                        "label": "User token secret",
+                        "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 1.0"},
+                    },
+                    "oauth1_signature_method": {
+                        "label": "Signature method",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "enum": [
+                                "HMAC-SHA1",
+                                "HMAC-SHA256",
+                                "HMAC-SHA512",
+                                "RSA-SHA1",
+                                "RSA-SHA256",
+                                "RSA-SHA512",
+                                "PLAINTEXT",
+                            ],
+                            "default": "HMAC-SHA1",
+                            "section": "OAuth 1.0",
+                        },
+                    },
+                    "oauth1_rsa_private_key": {
+                        "label": "RSA private key",
+                        "description": "PEM, for the RSA methods.",
+                        "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 1.0"},
+                    },
+                    "oauth1_realm": {
+                        "label": "Realm",
+                        "schema": {"type": ["string", "null"], "section": "OAuth 1.0"},
+                    },
+                    "session_endpoint": {
+                        "label": "Login endpoint",
+                        "description": "URL, or an endpoint below the base URL.",
+                        "schema": {"type": ["string", "null"], "section": "Session login"},
+                    },
+                    "session_method": {
+                        "label": "Login method",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "enum": ["POST", "PUT", "GET"],
+                            "default": "POST",
+                            "section": "Session login",
+                        },
+                    },
+                    "session_body": {
+                        "label": "Login body",
+                        "description": "A JSON object in which {login} and {password} "
+                        "stand for those fields. Empty: username and "
+                        "password.",
+                        "schema": {"type": ["object", "null"], "section": "Session login"},
+                    },
+                    "session_body_format": {
+                        "label": "Login body format",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "enum": ["json", "form"],
+                            "default": "json",
+                            "section": "Session login",
+                        },
+                    },
+                    "session_path": {
+                        "label": "Path of the credential",
+                        "description": "Where the answer has it: $.access_token, "
+                        "headers.X-Session or cookies.sid.",
+                        "schema": {"type": ["string", "null"], "section": "Session login"},
+                    },
+                    "session_header": {
+                        "label": "Header",
+                        "description": "That carries it; empty: Authorization.",
+                        "schema": {"type": ["string", "null"], "section": "Session login"},
+                    },
+                    "session_template": {
+                        "label": "Header text",
+                        "description": "{token} stands for the credential; empty: Bearer {token}.",
+                        "schema": {"type": ["string", "null"], "section": "Session login"},
+                    },
+                    "session_lifetime": {
+                        "label": "Lifetime",
+                        "description": "Seconds that it lives; empty: until it is refused.",
+                        "schema": {"type": ["number", "null"], "section": "Session login"},
+                    },
+                    "session_lifetime_path": {
+                        "label": "Path of the lifetime",
+                        "description": "Where the answer says so, in seconds.",
+                        "schema": {"type": ["string", "null"], "section": "Session login"},
+                    },
+                    "session_base_url_path": {
+                        "label": "Path of the base URL",
+                        "description": "Where the answer says where the API is; empty: it stays.",
+                        "schema": {"type": ["string", "null"], "section": "Session login"},
+                    },
+                    "requests_auth": {
+                        "label": "Class",
+                        "description": "Dotted path of an authentication class of the "
+                        "requests library; works on a worker alone "
+                        "(deferrable=False).",
+                        "schema": {"type": ["string", "null"], "section": "requests library"},
+                    },
+                    "requests_auth_params": {
+                        "label": "Its parameters",
+                        "description": "Besides login and password, a JSON object.",
+                        "schema": {"type": ["object", "null"], "section": "requests library"},
+                    },
+                    "renew_codes": {
+                        "label": "HTTP codes",
+                        "description": "That mean: renew the credential, once. Empty: 401.",
+                        "schema": {
+                            "type": ["array", "null"],
+                            "items": {"type": "string"},
+                            "section": "Renewal of credentials",
+                        },
+                    },
+                    "login_page": {
+                        "label": "Login page",
+                        "description": "Path of a login page; a redirect there means the same.",
+                        "schema": {"type": ["string", "null"], "section": "Renewal of credentials"},
+                    },
+                    "verify": {
+                        "label": "Verify certificates",
+                        "description": "Of the server.",
+                        "schema": {"type": ["boolean", "null"], "default": True, "section": "TLS"},
+                    },
+                    "ca_bundle": {
+                        "label": "CA bundle",
+                        "description": "Path of a PEM file or directory on workers and "
+                        "triggerers; empty: certifi's.",
+                        "schema": {"type": ["string", "null"], "section": "TLS"},
+                    },
+                    "client_cert": {
+                        "label": "Client certificate",
+                        "description": "Path of a PEM file on workers and triggerers.",
+                        "schema": {"type": ["string", "null"], "section": "TLS"},
+                    },
+                    "client_key": {
+                        "label": "Client key",
+                        "description": "Path of its key, where that is another file.",
+                        "schema": {"type": ["string", "null"], "section": "TLS"},
                     },
                     "timeout": {
                         "label": "Timeout",
-                        "description": "Seconds that one request may take.",
-                        "schema": {"type": ["number", "null"], "minimum": 0},
+                        "description": "Seconds without a byte of the answer; empty: 30.",
+                        "schema": {"type": ["number", "null"], "section": "Network"},
+                    },
+                    "connect_timeout": {
+                        "label": "Connect timeout",
+                        "description": "Seconds to connect; empty: as timeout, else 10.",
+                        "schema": {"type": ["number", "null"], "section": "Network"},
+                    },
+                    "rate_limit": {
+                        "label": "Rate limit",
+                        "description": "Requests per second at most, of all tasks or "
+                        "triggers of one process together.",
+                        "schema": {"type": ["number", "null"], "section": "Network"},
+                    },
+                    "proxy": {
+                        "label": "Proxy",
+                        "description": "http://host:port, without credentials.",
+                        "schema": {"type": ["string", "null"], "section": "Network"},
+                    },
+                    "proxy_login": {
+                        "label": "Proxy login",
+                        "schema": {"type": ["string", "null"], "section": "Network"},
+                    },
+                    "proxy_password": {
+                        "label": "Proxy password",
+                        "schema": {"type": ["string", "null"], "format": "password", "section": "Network"},
+                    },
+                    "allow_http": {
+                        "label": "Allow plain HTTP",
+                        "description": "Credentials are then readable for all on the way; "
+                        "needed for loopback, too.",
+                        "schema": {
+                            "type": ["boolean", "null"],
+                            "default": False,
+                            "section": "Where requests may go",
+                        },
+                    },
+                    "allowed_origins": {
+                        "label": "Allowed origins",
+                        "description": "Further origins that get the credentials "
+                        "too, such as https://files.example.com.",
+                        "schema": {
+                            "type": ["array", "null"],
+                            "items": {"type": "string"},
+                            "section": "Where requests may go",
+                        },
+                    },
+                    "anonymous_origins": {
+                        "label": "Anonymous origins",
+                        "description": "Origins that may be read from without "
+                        "credentials, such as "
+                        "https://*.storage.example.com for "
+                        "pre-signed URLs.",
+                        "schema": {
+                            "type": ["array", "null"],
+                            "items": {"type": "string"},
+                            "section": "Where requests may go",
+                        },
+                    },
+                    "csrf_header": {
+                        "label": "Token header",
+                        "description": "Empty: X-CSRF-Token.",
+                        "schema": {"type": ["string", "null"], "section": "CSRF"},
+                    },
+                    "csrf_cookie": {
+                        "label": "Token cookie",
+                        "description": "Where the token is in a cookie, as with Django "
+                        "(csrftoken); empty: in the header.",
+                        "schema": {"type": ["string", "null"], "section": "CSRF"},
                     },
                 },
             }

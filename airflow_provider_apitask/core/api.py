@@ -9,8 +9,10 @@ from typing import Any
 
 from airflow_provider_apitask.core.auth import Auth, NoAuth
 from airflow_provider_apitask.core.bodies import encode_body
+from airflow_provider_apitask.core.csrf import CsrfTokens
 from airflow_provider_apitask.core.errors import AnswerError, OriginError, ParameterError
 from airflow_provider_apitask.core.messages import DEFAULT_MAX_BYTES, Headers, Purpose, Request, Timeout
+from airflow_provider_apitask.core.origins import OriginRules, Trust
 from airflow_provider_apitask.core.redaction import Redactor
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.templating import Lookup, expand, expand_url
@@ -32,7 +34,8 @@ class Api:
     :param base_url: absolute URL that endpoints are joined to.
     :param headers: sent with each request to the API's own origin, below those of the author.
     :param allow_http: whether plain ``http`` is wanted; it is never taken in place of ``https``.
-    :param allowed_origins: further origins that may be asked, with credentials.
+    :param origins: further origins that may be asked.
+    :param csrf: the CSRF tokens of the API, fetched where a call wants them.
     :param timeout: seconds (connect, read) where the author gives none.
     """
 
@@ -41,19 +44,21 @@ class Api:
     auth: Auth = field(default_factory=NoAuth)
     headers: Headers = field(default_factory=Headers, repr=False)
     allow_http: bool = False
-    allowed_origins: frozenset[Origin] = frozenset()
+    origins: OriginRules = field(default_factory=OriginRules)
+    csrf: CsrfTokens = field(default_factory=CsrfTokens, repr=False, compare=False)
     timeout: Timeout = (10.0, 30.0)
     redactor: Redactor = field(default_factory=Redactor, repr=False, compare=False)
 
-    def admit(self, url: str) -> None:
-        """Let a URL pass that credentials may be sent to (rules 16 and 17).
+    def admit(self, url: str) -> Trust:
+        """Say what may be sent to a URL (rules 16 and 17).
 
-        :raises OriginError: naming both origins and the remedy.
+        :raises OriginError: for nothing at all, naming both origins and the remedy.
         """
-        target = origin(url)
-        own = origin(self.base_url)
-        if target == own and (own[0] == "https" or self.allow_http) and not has_user_info(url):
-            return
+        target, own = origin(url), origin(self.base_url)
+        moved = origin(self.auth.base_url) if self.auth.base_url else own
+        own_scheme = target[0] == "https" or (own[0] == "http" and self.allow_http)
+        if target in (own, moved) and own_scheme and not has_user_info(url):
+            return Trust.CREDENTIALS
         shown = self.redactor.url(url)[:200]
         if has_user_info(url):
             raise OriginError(
@@ -68,14 +73,24 @@ class Api:
                 else "the API itself is reached by https, which is never given up"
             )
             raise OriginError(f"{shown} is plain HTTP and was not asked: {remedy}.", url=shown)
-        if target != own and target not in self.allowed_origins:
+        trust = self.origins.trust(target)
+        if trust is None:
             raise OriginError(
                 f"{shown} is another origin ({_origin_text(target)}) than the connection {self.conn_id!r} "
                 f"({_origin_text(own)}), and was not asked: the connection's credentials would have gone "
-                "there. If it is to be trusted, add it to the connection's allowed origins; if it is valid "
+                "there. If it is to be trusted, add it to the connection's allowed_origins, or to its "
+                "anonymous_origins where it needs no credentials, as pre-signed URLs do; if it is valid "
                 "inside the server's network only, name the endpoint in the task.",
                 url=shown,
             )
+        return trust
+
+    def placed(self, url: str) -> str:
+        """The URL to send to: a login may have moved the base URL elsewhere."""
+        moved, base = self.auth.base_url, self.base_url.rstrip("/")
+        if moved is None or not (url == base or url.startswith((f"{base}/", f"{base}?"))):
+            return url
+        return moved + url.removeprefix(base)
 
     def build(
         self,
@@ -86,12 +101,15 @@ class Api:
         url: str | None = None,
         timeout: Any = None,
         max_bytes: int | None = None,
+        csrf_endpoint: str | None = None,
     ) -> Request:
         """Turn what the author declared into a request, without credentials.
 
         :param lookup: gives the values of ``{path}`` placeholders; None leaves braces as they are.
         :param url: asked where the author gives no endpoint.
         :param timeout: where the request itself has none.
+        :param csrf_endpoint: where a CSRF token is fetched, empty for the URL of the request; None
+            where it needs none.
         :raises OriginError: where the URL may not be asked.
         :raises AnswerError: where a placeholder has no value, or one that cannot be sent.
         :raises ParameterError: where a parameter, header or body cannot be written.
@@ -105,7 +123,8 @@ class Api:
             target = add_query(target, _pairs(params))
         except UnicodeError as error:
             raise AnswerError(f"The URL cannot be written as UTF-8: {error}.") from None
-        self.admit(target)
+        if not self.auth.moves_base_url:
+            self.admit(target)
         content, content_type = encode_body(body, spec.body_format)
         headers = _below(self.headers)
         if content_type:
@@ -121,6 +140,11 @@ class Api:
             body=content,
             timeout=self.timeout if given_timeout is None else as_timeout(given_timeout),
             max_bytes=max_bytes or DEFAULT_MAX_BYTES,
+            csrf_url=None
+            if csrf_endpoint is None
+            else join(self.base_url, csrf_endpoint)
+            if csrf_endpoint
+            else target,
         )
 
 

@@ -29,6 +29,8 @@ class Call:
     :param retry: in-task retries of the submit.
     :param response_path: the part of a synchronous answer that is the result.
     :param timeout: seconds of one request, or (connect, read); None takes the connection's.
+    :param csrf_endpoint: where a CSRF token is fetched for each unsafe request, empty for the URL of
+        that request itself; None where none is needed.
     :param max_response_bytes: longest body that is read; None takes the default.
     """
 
@@ -38,4 +40,5 @@ class Call:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     response_path: str | None = None
     timeout: Any = None
+    csrf_endpoint: str | None = None
     max_response_bytes: int | None = None

@@ -12,11 +12,14 @@ from airflow_provider_apitask.core.redaction import Redactor
 __all__ = [
     "AnswerError",
     "ApiTaskError",
+    "AuthenticationError",
     "ConnectionFieldError",
+    "CsrfError",
     "JobCancelledError",
     "JobFailedError",
     "JobLostError",
     "JobTimedOutError",
+    "LoginUnavailableError",
     "NothingToFollowError",
     "OriginError",
     "ParameterError",
@@ -91,6 +94,25 @@ class OriginError(ApiTaskError):
 
     kind = "origin"
     retryable = False
+
+
+class AuthenticationError(ApiTaskError):
+    """No credential was to be had: the login or token endpoint refused. Data: ``url``, ``status_code``."""
+
+    kind = "authentication"
+    retryable = False
+
+
+class LoginUnavailableError(ApiTaskError):
+    """No credential was to be had for the moment; the request it was for was never sent."""
+
+    kind = "login_unavailable"
+
+
+class CsrfError(ApiTaskError):
+    """No CSRF token was to be had; the request it was for was never sent. Data: ``url``."""
+
+    kind = "csrf"
 
 
 class RequestFailedError(ApiTaskError):

@@ -5,20 +5,71 @@ A flow that never sends: drivers pump it, so that worker and triggerer behave al
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 
 from airflow_provider_apitask.core.api import Api
-from airflow_provider_apitask.core.auth import Flow
-from airflow_provider_apitask.core.errors import OriginError, RequestFailedError
-from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response
+from airflow_provider_apitask.core.auth import Flow, Steps
+from airflow_provider_apitask.core.errors import (
+    ApiTaskError,
+    LoginUnavailableError,
+    OriginError,
+    RequestFailedError,
+)
+from airflow_provider_apitask.core.messages import (
+    Failure,
+    Headers,
+    NetworkFailure,
+    Purpose,
+    Request,
+    Response,
+)
+from airflow_provider_apitask.core.origins import Trust
 from airflow_provider_apitask.core.problem import status_line
 from airflow_provider_apitask.core.urls import resolve
 
-__all__ = ["MAX_REDIRECTS", "exchange"]
+__all__ = ["HARMLESS_HEADERS", "MAX_REDIRECTS", "conversation", "exchange"]
+
+#: What came of a request in the end.
+Outcome = Response | NetworkFailure | ApiTaskError
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Header fields that say nothing of who asks.
+HARMLESS_HEADERS = frozenset({"accept", "accept-language", "user-agent", "range"})
+
+
+def conversation(request: Request, api: Api) -> Generator[Steps, Response | NetworkFailure | None, Outcome]:
+    """All that belongs to one request: yields steps, is given what came of each, returns the outcome.
+
+    A failure tells whether *the caller's* request may have been received: a login that got no answer
+    has sent nothing of it. What was answered before, by a redirect or a 401, was not taken.
+    """
+    flow = exchange(request, api)
+    try:
+        step = next(flow)
+        while True:
+            came = yield step
+            if isinstance(came, NetworkFailure) and isinstance(step, Request):
+                return _failed(step, came, api)
+            step = flow.send(came)
+    except StopIteration as stop:
+        answer: Response = stop.value
+        return answer
+    except LoginUnavailableError as error:
+        return NetworkFailure(Failure.LOGIN, error.message, possibly_received=False)
+    except ApiTaskError as error:
+        return error
+    finally:
+        flow.close()
+
+
+def _failed(step: Request, failure: NetworkFailure, api: Api) -> NetworkFailure:
+    if step.purpose.is_of_the_call:
+        return failure
+    detail = f"{step.method} {api.redactor.url(step.url)} for {step.purpose.words}: {failure}"
+    return NetworkFailure(Failure.LOGIN, detail, possibly_received=False)
 
 
 def exchange(request: Request, api: Api) -> Flow:
@@ -27,8 +78,13 @@ def exchange(request: Request, api: Api) -> Flow:
     :raises OriginError: where a redirect leads to an origin that may not be asked.
     :raises RequestFailedError: where a redirect would change the method, or there are too many.
     """
+    yield from api.auth.ready()
     for _ in range(MAX_REDIRECTS + 1):
-        answer = yield from api.auth.flow(request)
+        request = _placed(request, api)
+        if api.admit(request.url) is Trust.ANONYMOUS:
+            answer: Response = yield _anonymous(request, api)
+        else:
+            answer = yield from api.csrf.flow(request, api.auth)
         # The URL without the credentials that the flow may have put into its query.
         response = replace(answer, url=request.url)
         location = response.headers.get("Location")
@@ -42,6 +98,30 @@ def exchange(request: Request, api: Api) -> Flow:
         url=shown,
         method=request.method,
     )
+
+
+def _placed(request: Request, api: Api) -> Request:
+    """The request where the API really is; where its CSRF token is fetched must be trusted as well."""
+    csrf_url = api.placed(request.csrf_url) if request.csrf_url is not None else None
+    if csrf_url is not None and api.admit(csrf_url) is Trust.ANONYMOUS:
+        raise OriginError(
+            f"{api.redactor.url(csrf_url)} gets no credentials (anonymous_origins), so it cannot give a "
+            "CSRF token.",
+            url=api.redactor.url(csrf_url),
+        )
+    return replace(request, url=api.placed(request.url), csrf_url=csrf_url)
+
+
+def _anonymous(request: Request, api: Api) -> Request:
+    """The request without anything that was meant for the API itself (rule 16)."""
+    if request.method not in ("GET", "HEAD"):
+        shown = api.redactor.url(request.url)
+        raise OriginError(
+            f"{request.method} {shown} was not sent: an origin of anonymous_origins is only read from.",
+            url=shown,
+        )
+    kept = [(name, value) for name, value in request.headers if name.lower() in HARMLESS_HEADERS]
+    return replace(request, headers=Headers(kept), body=None, credentials=False, csrf_url=None)
 
 
 def _is_answer(request: Request, response: Response) -> bool:

@@ -87,6 +87,19 @@ class Purpose(StrEnum):
     SUBMIT = "submit"
     POLL = "poll"
     RESULT = "result"
+    LOGIN = "login"
+    CSRF = "csrf"
+    TEST = "test"
+
+    @property
+    def words(self) -> str:
+        """The purpose in words, as in "for a login"."""
+        return {Purpose.LOGIN: "a login", Purpose.CSRF: "a CSRF token"}.get(self, f"the {self.value}")
+
+    @property
+    def is_of_the_call(self) -> bool:
+        """Whether it is the caller's own request, not one that is needed before it."""
+        return self not in (Purpose.LOGIN, Purpose.CSRF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +109,8 @@ class Request:
     :param timeout: seconds to connect and seconds without a byte of the answer.
     :param max_bytes: longest body that is read from the answer.
     :param credentials: whether the connection's credentials and default headers may go along;
-        False for an origin that is allowed but not the connection's own.
+        False for an origin that is allowed without them.
+    :param csrf_url: where a CSRF token for it is fetched; None where it needs none.
     """
 
     purpose: Purpose
@@ -107,6 +121,7 @@ class Request:
     timeout: Timeout = (10.0, 30.0)
     max_bytes: int = DEFAULT_MAX_BYTES
     credentials: bool = True
+    csrf_url: str | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.purpose} {self.method} {self.url.partition('?')[0]}>"
@@ -114,6 +129,14 @@ class Request:
     def with_headers(self, *pairs: tuple[str, str]) -> Self:
         """The same request with these header fields set."""
         return replace(self, headers=self.headers.merged(pairs))
+
+    def with_cookies(self, cookies: Mapping[str, str]) -> Self:
+        """The same request with these cookies besides those it has (RFC 6265 §5.4: one field)."""
+        if not cookies:
+            return self
+        pairs = dict(pair.split("=", 1) for pair in _cookie_pairs(self.headers.get("Cookie")))
+        text = "; ".join(f"{name}={value}" for name, value in {**pairs, **cookies}.items())
+        return self.with_headers(("Cookie", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +175,7 @@ class Failure(StrEnum):
     DROPPED = "the connection broke before the whole answer was there"
     TOO_LARGE = "the answer is larger than max_response_bytes"
     INVALID = "the answer is not valid HTTP"
+    LOGIN = "there are no credentials for the moment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +192,7 @@ class NetworkFailure:
 
     def __str__(self) -> str:
         return f"{self.failure.value} ({self.detail})" if self.detail else self.failure.value
+
+
+def _cookie_pairs(field: str | None) -> list[str]:
+    return [pair for part in (field or "").split(";") if "=" in (pair := part.strip())]

@@ -21,7 +21,9 @@ def next_request(call: Call, api: Api, state: State) -> Request:
 
     :raises ApiTaskError: where it cannot be built, or may not be sent (:meth:`Api.build`).
     """
-    build = partial(api.build, timeout=call.timeout, max_bytes=call.max_response_bytes)
+    build = partial(
+        api.build, timeout=call.timeout, max_bytes=call.max_response_bytes, csrf_endpoint=call.csrf_endpoint
+    )
     if state.phase is Phase.SUBMIT:
         return build(call.request, Purpose.SUBMIT)
     if call.mode is Mode.SYNC:

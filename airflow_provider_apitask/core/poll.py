@@ -82,7 +82,8 @@ def _moved(turn: Turn, state: State, response: Response) -> Move:
     location = response.headers.get("Location") if response.status == 202 else None
     if location and state.status_url is not None and not turn.call.job.asks_for_status:
         target = resolve(location, response.url)
-        turn.api.admit(target)
+        if not turn.api.auth.moves_base_url:
+            turn.api.admit(target)
         state = replace(state, status_url=target)
     return _running(turn, state)
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import http.client
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Self
 
 import requests
 import urllib3
+from requests.hooks import dispatch_hook
 from urllib3 import exceptions as uexc
 from urllib3.util import Timeout as SocketTimeout
 
 from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.core.auth import Exclusive
 from airflow_provider_apitask.core.events import Event
+from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wait
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.drivers.blocking_adapter import Adapter, Attempt
 from airflow_provider_apitask.drivers.body import Body
 from airflow_provider_apitask.drivers.failures import Library, network_failure
-from airflow_provider_apitask.drivers.transport import TransportOptions, conversation, tls_context
+from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
 from airflow_provider_apitask.drivers.wire import UnusableError, checked_headers, wire_headers
 
 __all__ = ["BlockingTransport", "drive"]
@@ -61,8 +65,11 @@ class BlockingTransport:
     def __init__(self, api: Api, options: TransportOptions | None = None) -> None:
         self._api = api
         self._options = options or TransportOptions()
+        # Who renews a credential; the others wait for it rather than get one each.
+        self._renewing = threading.Lock()
         # Without a session around it: that reads .netrc and the environment, keeps cookies, and reads
         # the whole body of a redirect.
+        self._limit = RateLimit(self._options.rate_limit)
         self._adapter = Adapter(tls_context(api, self._options))
 
     def __enter__(self) -> Self:
@@ -74,26 +81,49 @@ class BlockingTransport:
     def send(self, request: Request) -> Inbound:
         """Send one request with all that belongs to it; never raises what the core can judge."""
         flow = conversation(request, self._api)
+        renewing = False
         try:
-            wire = next(flow)
+            step = next(flow)
             while True:
-                wire = flow.send(self._transmit(wire))
+                if isinstance(step, Request):
+                    step = flow.send(self._transmit(step))
+                    continue
+                if step is Exclusive.ENTER and not renewing:
+                    renewing = bool(self._renewing.acquire())
+                elif step is Exclusive.LEAVE and renewing:
+                    self._renewing.release()
+                    renewing = False
+                step = flow.send(None)
         except StopIteration as stop:
             outcome: Inbound = stop.value
             return outcome
         finally:
+            if renewing:
+                self._renewing.release()
             flow.close()
+
+    def send_as_is(self, request: Request) -> Response | NetworkFailure:
+        """Send one request without credentials, redirects or any judgement."""
+        return self._transmit(request)
 
     def _transmit(self, request: Request) -> Response | NetworkFailure:
         connect, read = request.timeout
         proxy = self._options.proxy_for(request.url)
+        time.sleep(self._limit.reserve(time.monotonic()))
         with Attempt(request) as attempt:
             try:
-                with self._adapter.send(
-                    _prepared(request),
-                    stream=True,
-                    timeout=SocketTimeout(connect=connect, read=read),  # type: ignore[arg-type]
-                    proxies={"all": proxy} if proxy else {},
+                prepared = _prepared(request)
+                if self._options.worker_auth is not None and request.credentials:
+                    # Classes that answer a challenge keep its cookies here.
+                    prepared.prepare_cookies({})
+                    prepared = self._options.worker_auth(prepared)
+                how: dict[str, Any] = {
+                    "stream": True,
+                    "timeout": SocketTimeout(connect=connect, read=read),
+                    "proxies": {"all": proxy} if proxy else {},
+                }
+                with dispatch_hook(
+                    "response", prepared.hooks, self._adapter.send(prepared, **how), **how
                 ) as answer:
                     attempt.answered = True
                     headers = checked_headers([(n, _text(v)) for n, v in answer.raw.headers.items()])
@@ -107,6 +137,12 @@ class BlockingTransport:
                 if attempt.sent:
                     raise  # a defect in here, and not what the request says
                 return network_failure(error, request, attempt, _LIBRARY)
+
+    def _answer(self, prepared: requests.PreparedRequest, how: dict[str, Any]) -> requests.Response:
+        """Send; the classes of requests answer a challenge by a hook that sends once more."""
+        answer = self._adapter.send(prepared, **how)
+        last: requests.Response = dispatch_hook("response", prepared.hooks, answer, **how)
+        return last
 
 
 def _prepared(request: Request) -> requests.PreparedRequest:

@@ -15,13 +15,16 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.core.auth import Exclusive
+from airflow_provider_apitask.core.errors import ConnectionFieldError
 from airflow_provider_apitask.core.events import Event
+from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wait
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.drivers.body import Body
 from airflow_provider_apitask.drivers.failures import Library, Progress, network_failure
-from airflow_provider_apitask.drivers.transport import TransportOptions, conversation, tls_context
+from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
 from airflow_provider_apitask.drivers.wire import (
     IDLE_SECONDS,
     MAX_FIELD_SIZE,
@@ -76,6 +79,16 @@ class EventLoopTransport:
     def __init__(self, api: Api, options: TransportOptions | None = None) -> None:
         self._api = api
         self._options = options or TransportOptions()
+        # Who renews a credential; the others wait for it rather than get one each.
+        self._renewing = asyncio.Lock()
+        if self._options.worker_auth is not None:
+            raise ConnectionFieldError(
+                f"The connection {api.conn_id!r} authenticates by a class of the requests library, which "
+                "works on a worker alone: set deferrable=False on the task, or use another auth_type.",
+                conn_id=api.conn_id,
+                field="auth_type",
+            )
+        self._limit = RateLimit(self._options.rate_limit)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=_MAX_CONNECTIONS,
@@ -107,19 +120,31 @@ class EventLoopTransport:
     async def send(self, request: Request) -> Inbound:
         """Send one request with all that belongs to it; never raises what the core can judge."""
         flow = conversation(request, self._api)
+        renewing = False
         try:
-            wire = next(flow)
+            step = next(flow)
             while True:
-                wire = flow.send(await self._transmit(wire))
+                if isinstance(step, Request):
+                    step = flow.send(await self._transmit(step))
+                    continue
+                if step is Exclusive.ENTER and not renewing:
+                    renewing = bool(await self._renewing.acquire())
+                elif step is Exclusive.LEAVE and renewing:
+                    self._renewing.release()
+                    renewing = False
+                step = flow.send(None)
         except StopIteration as stop:
             outcome: Inbound = stop.value
             return outcome
         finally:
+            if renewing:
+                self._renewing.release()
             flow.close()
 
     async def _transmit(self, request: Request) -> Response | NetworkFailure:
         connect, read = request.timeout
         progress = Progress()
+        await asyncio.sleep(self._limit.reserve(time.monotonic()))
         for _ in range(_LOOKS):
             await asyncio.sleep(0)
         try:

@@ -1,20 +1,19 @@
-"""What both transports share: the options of a connection, its TLS, and one conversation."""
+"""What both transports share: the options of a connection, its TLS and its rate limit."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_apitask.core.api import Api
-from airflow_provider_apitask.core.errors import ApiTaskError, ConnectionFieldError
-from airflow_provider_apitask.core.exchange import exchange
-from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
-from airflow_provider_apitask.core.operation import Inbound
+from airflow_provider_apitask.core.auth import TokenAuth
+from airflow_provider_apitask.core.errors import ConnectionFieldError
 
-__all__ = ["TransportOptions", "conversation", "tls_context"]
+__all__ = ["RateLimit", "TransportOptions", "tls_context"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +23,42 @@ class TransportOptions:
     :param verify: whether server certificates are checked, or the path of a CA bundle or directory.
     :param cert: path of a client certificate with its key, or of both.
     :param proxies: URL of a proxy by scheme of the target: ``http``, ``https``, or ``all``.
+    :param rate_limit: requests per second at most, of all tasks or triggers of a process together.
+    :param worker_auth: an authentication of the requests library, for a worker alone.
     """
 
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     proxies: dict[str, str] = field(default_factory=dict, repr=False)
+    rate_limit: float | None = None
+    worker_auth: Callable[[Any], Any] | None = field(default=None, repr=False)
 
     def proxy_for(self, url: str) -> str | None:
         """URL of the proxy for a target, None without one."""
         proxy = self.proxies.get(urlsplit(url).scheme) or self.proxies.get("all")
         return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+class RateLimit:
+    """Spreads requests evenly; whoever asks is told how long to wait.
+
+    :param rate: requests per second; None for no limit.
+    """
+
+    def __init__(self, rate: float | None) -> None:
+        self._gap = 1 / rate if rate else 0.0
+        self._next = 0.0
+
+    def reserve(self, now: float) -> float:
+        """Take the next place; returns the seconds until it comes.
+
+        :param now: monotonic time.
+        """
+        if not self._gap:
+            return 0.0
+        at = max(now, self._next)
+        self._next = at + self._gap
+        return at - now
 
 
 def tls_context(api: Api, options: TransportOptions) -> ssl.SSLContext | None:
@@ -45,7 +70,7 @@ def tls_context(api: Api, options: TransportOptions) -> ssl.SSLContext | None:
     :raises ConnectionFieldError: where a file is missing or is no certificate.
     """
     schemes = {urlsplit(url).scheme for url in (api.base_url, *options.proxies.values())}
-    if "https" not in schemes | {scheme for scheme, _, _ in api.allowed_origins}:
+    if "https" not in schemes | api.origins.schemes and not isinstance(api.auth, TokenAuth):
         return None
     context = _verifying(options.verify) if options.verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
@@ -76,27 +101,3 @@ def _verifying(verify: bool | str) -> ssl.SSLContext:
 def _unreadable(name: str, path: str, error: OSError) -> ConnectionFieldError:
     why = error.strerror if not isinstance(error, ssl.SSLError) else "it is no PEM file of what is wanted"
     return ConnectionFieldError(f"{name}: {path} cannot be read: {why}.", field=name)
-
-
-def conversation(request: Request, api: Api) -> Generator[Request, Response | NetworkFailure, Inbound]:
-    """All that belongs to one request: yields what to send, is given what came, returns the outcome.
-
-    A failure tells whether *the caller's* request may have been received: a login that got no answer has
-    sent nothing of it. What was answered before, by a redirect or a 401, was not taken.
-    """
-    flow = exchange(request, api)
-    try:
-        wire = next(flow)
-        while True:
-            came = yield wire
-            own = (wire.method, wire.body) == (request.method, request.body)
-            if isinstance(came, NetworkFailure):
-                return replace(came, possibly_received=own and came.possibly_received)
-            wire = flow.send(came)
-    except StopIteration as stop:
-        answer: Response = stop.value
-        return answer
-    except ApiTaskError as error:
-        return error
-    finally:
-        flow.close()

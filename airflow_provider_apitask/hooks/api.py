@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_apitask.core.api import Api
+from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.hooks.connection import CONN_TYPE, ApiConnection, read_connection
 
 if TYPE_CHECKING:
+    import requests
+
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
 
 __all__ = ["ApiHook"]
@@ -37,7 +40,9 @@ class ApiHook(BaseHook):
 
         :raises ConnectionFieldError: naming the field that is missing or wrong.
         """
-        return read_connection(self.get_connection(self.api_conn_id))
+        from airflow_provider_apitask.hooks.masking import mask_on_worker
+
+        return read_connection(self.get_connection(self.api_conn_id), mask_on_worker)
 
     @property
     def api(self) -> Api:
@@ -49,3 +54,23 @@ class ApiHook(BaseHook):
         from airflow_provider_apitask.drivers.blocking import BlockingTransport
 
         return BlockingTransport(self.api, self.connection.options)
+
+    def get_conn(self) -> requests.Session:
+        """Open a ready session: credentials, headers, TLS and proxy are those of the connection.
+
+        :returns: for OAuth2 an ``OAuth2Session`` of requests-oauthlib, else a ``requests.Session``.
+        :raises ApiTaskError: where the connection cannot be used or no token is to be had.
+        """
+        from airflow_provider_apitask.hooks.session_transport import open_session
+
+        return open_session(self.connection)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the health endpoint by ``GET`` or ``HEAD`` and say how far that came."""
+        from airflow_provider_apitask.hooks.check import check
+
+        try:
+            report = check(self.connection)
+        except ApiTaskError as error:
+            return False, error.message
+        return report.ok, str(report)

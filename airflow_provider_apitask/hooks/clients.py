@@ -19,7 +19,9 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from airflow_provider_apitask.hooks.connection import ConnectionLike, read_connection
+from airflow_provider_apitask.hooks.connection import read_connection
+from airflow_provider_apitask.hooks.fields import ConnectionLike
+from airflow_provider_apitask.hooks.masking import mask_on_triggerer
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.api import Api
@@ -161,7 +163,7 @@ class ClientPool:
             return old
         # Reading may import libraries: not on the event loop. In a thread that Airflow knows of, as reading
         # Extra tells the supervisor what to mask, which kills the triggerer of 3.2 from any other.
-        read = await sync_to_async(read_connection, thread_sensitive=False)(conn)
+        read = await sync_to_async(read_connection, thread_sensitive=False)(conn, mask_on_triggerer)
         client = Client(read.api, EventLoopTransport(read.api, read.options), mark, fresh_until)
         if not self._holders and self._closing is None:
             # Everybody has gone meanwhile: nobody would close it.

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.api import Api, as_timeout
-from airflow_provider_apitask.core.auth import ApiKeyAuth, Auth, BasicAuth, BearerAuth, NoAuth
+from airflow_provider_apitask.core.auth import NoAuth, OAuth2Auth
+from airflow_provider_apitask.core.csrf import CsrfSettings, CsrfTokens
 from airflow_provider_apitask.core.errors import ConnectionFieldError, OriginError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Timeout
+from airflow_provider_apitask.core.origins import OriginRules
 from airflow_provider_apitask.core.redaction import Redactor, is_secret_name
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.urls import join, origin, wire_text
 from airflow_provider_apitask.drivers.transport import TransportOptions
+from airflow_provider_apitask.hooks.auth import AUTH_FIELDS, Learned, read_auth, read_worker_auth
+from airflow_provider_apitask.hooks.fields import ConnectionLike, Fields, field_error, truth
 
 __all__ = [
     "CONN_TYPE",
+    "KNOWN_FIELDS",
     "ApiConnection",
     "ConnectionLike",
     "checked_base_url",
@@ -35,31 +37,14 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CONN_TYPE = "apitask"
-AUTH_TYPES = ("none", "basic", "bearer", "api_key")
-_KEY_PLACES = ("header", "query")
-_FIELDS = frozenset({"auth_type", "api_key_name", "api_key_in", "headers", "allow_http", "timeout"})
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
-
-
-class ConnectionLike(Protocol):
-    """The fields of an Airflow connection that are read, alike in all versions."""
-
-    @property
-    def conn_id(self) -> str: ...  # noqa: D102 - Airflow's own names, here and below
-    @property
-    def conn_type(self) -> str | None: ...  # noqa: D102
-    @property
-    def host(self) -> str | None: ...  # noqa: D102
-    @property
-    def schema(self) -> str | None: ...  # noqa: D102
-    @property
-    def login(self) -> str | None: ...  # noqa: D102
-    @property
-    def password(self) -> str | None: ...  # noqa: D102
-    @property
-    def port(self) -> int | None: ...  # noqa: D102
-    @property
-    def extra_dejson(self) -> dict[str, Any]: ...  # noqa: D102
+#: Seconds to connect, and to wait for each piece of an answer.
+DEFAULT_TIMEOUT: Timeout = (10.0, 30.0)
+#: Everything in Extra that is read; nothing else does anything.
+KNOWN_FIELDS = AUTH_FIELDS | {
+    *("headers", "allow_http", "allowed_origins", "anonymous_origins", "health_endpoint", "health_method"),
+    *("timeout", "connect_timeout", "rate_limit", "verify", "ca_bundle", "client_cert", "client_key"),
+    *("proxy", "proxy_login", "proxy_password", "csrf_header", "csrf_cookie"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +53,23 @@ class ApiConnection:
 
     api: Api
     options: TransportOptions = field(default_factory=TransportOptions)
+    health: RequestSpec = field(default_factory=lambda: RequestSpec(endpoint=""))
 
 
-def read_connection(conn: ConnectionLike) -> ApiConnection:
+def read_connection(conn: ConnectionLike, learned: Learned = lambda secret: None) -> ApiConnection:
     """Read a connection of type ``apitask`` or ``http``.
+
+    :param learned: is told each secret that is got at run time, such as a token.
 
     :raises ConnectionFieldError: naming the connection, the field and what is allowed.
     """
     if conn.conn_type == CONN_TYPE:
-        return _ApitaskReader(conn).read()
+        return _ApitaskReader(conn, learned).read()
     if conn.conn_type == "http":
         from airflow_provider_apitask.hooks.http_transport import read_http_connection
 
         return read_http_connection(conn)
     raise field_error(conn, "conn_type", f"is {conn.conn_type!r}; an API needs {CONN_TYPE!r} or 'http'")
-
-
-def field_error(conn: ConnectionLike, name: str, what: str) -> ConnectionFieldError:
-    """The error of one field of a connection."""
-    return ConnectionFieldError(
-        f"The connection {conn.conn_id!r} cannot be used: its field {name} {what}.",
-        conn_id=conn.conn_id,
-        field=name,
-    )
-
-
-def truth(value: Any) -> bool | None:
-    """What a flag in Extra says, which is text in a connection given as URI; None for neither."""
-    text = str(value).strip().lower()
-    return True if text in _TRUE else False if text in _FALSE else None
 
 
 def read_timeout(conn: ConnectionLike) -> Timeout | None:
@@ -147,25 +120,106 @@ def checked_base_url(conn: ConnectionLike, url: str, *, allow_http: bool) -> str
 class _ApitaskReader:
     """Reads one connection of type ``apitask``, each field in one place."""
 
-    def __init__(self, conn: ConnectionLike) -> None:
+    def __init__(self, conn: ConnectionLike, learned: Learned) -> None:
         self._conn = conn
-        self._extra = conn.extra_dejson or {}
+        self._fields = Fields(conn)
+        self._learned = learned
 
     def read(self) -> ApiConnection:
-        conn = self._conn
-        for name in sorted(set(self._extra) - _FIELDS):
+        conn, fields = self._conn, self._fields
+        for name in sorted(fields.names() - KNOWN_FIELDS):
             log.warning("The connection %r has an unknown field in Extra, ignored: %s", conn.conn_id, name)
-        allow_http = self._boolean("allow_http")
-        auth, headers, timeout = self._auth(), self._headers(), read_timeout(conn)
+        allow_http = fields.boolean("allow_http")
+        base_url = checked_base_url(conn, self._base_url(), allow_http=allow_http)
+        timeout = self._timeout()
+        redactor = Redactor()
+
+        def learned(secret: str) -> None:
+            redactor.add(secret)
+            self._learned(secret)
+
+        worker_auth = read_worker_auth(fields)
+        auth = NoAuth() if worker_auth else read_auth(fields, base_url, timeout, learned, redactor.text)
+        headers = self._headers()
+        redactor.add(*auth.secrets, *secret_values(headers), conn.password, fields.text("proxy_password"))
         api = Api(
             conn_id=conn.conn_id,
-            base_url=checked_base_url(conn, self._base_url(), allow_http=allow_http),
+            base_url=base_url,
             auth=auth,
             headers=headers,
             allow_http=allow_http,
-            redactor=Redactor([*auth.secrets, *secret_values(headers)]),
+            origins=self._origins(),
+            csrf=CsrfTokens(self._csrf(), redactor.text),
+            timeout=timeout,
+            redactor=redactor,
         )
-        return ApiConnection(replace(api, timeout=timeout) if timeout else api)
+        self._check_login_url(api)
+        options = TransportOptions(
+            verify=self._verify(),
+            cert=self._cert(),
+            proxies=self._proxies(),
+            rate_limit=fields.number("rate_limit"),
+            worker_auth=worker_auth,
+        )
+        return ApiConnection(api, options, health=self._health())
+
+    def _timeout(self) -> Timeout:
+        connect, read = read_timeout(self._conn) or DEFAULT_TIMEOUT
+        return self._fields.number("connect_timeout") or connect, read
+
+    def _origins(self) -> OriginRules:
+        given = {name: self._fields.items(f"{name}_origins") for name in ("allowed", "anonymous")}
+        for name, origins in given.items():
+            try:
+                OriginRules.parse(**{name: origins})
+            except OriginError as error:
+                what = f"has an entry that is no origin: {error.message.rstrip('.')}"
+                raise self._error(f"{name}_origins", what) from None
+        return OriginRules.parse(**given)
+
+    def _csrf(self) -> CsrfSettings:
+        header = self._fields.text("csrf_header", CsrfSettings().header)
+        return CsrfSettings(header=header, cookie=self._fields.text("csrf_cookie") or None)
+
+    def _check_login_url(self, api: Api) -> None:
+        url = getattr(api.auth, "login_url", None)
+        if url is None:
+            return
+        name = "oauth2_endpoint" if isinstance(api.auth, OAuth2Auth) else "session_endpoint"
+        try:
+            scheme, _, _ = origin(url)
+        except OriginError:
+            raise self._error(name, "makes no URL") from None
+        if scheme == "http" and not api.allow_http:
+            raise self._error(name, "is plain HTTP, which sends the credentials readable for all: use https")
+
+    def _verify(self) -> bool | str:
+        if not self._fields.boolean("verify", default=True):
+            return False
+        return self._fields.text("ca_bundle") or True
+
+    def _cert(self) -> str | tuple[str, str] | None:
+        cert, key = self._fields.text("client_cert"), self._fields.text("client_key")
+        if key and not cert:
+            raise self._error("client_cert", "is empty, and client_key needs it")
+        return (cert, key) if cert and key else cert or None
+
+    def _proxies(self) -> dict[str, str]:
+        proxy = self._fields.text("proxy")
+        if not proxy:
+            return {}
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if parts.username or parts.password:
+            raise self._error("proxy", "has a user name in it; use the fields proxy_login and proxy_password")
+        login = self._fields.text("proxy_login")
+        if login:
+            user = f"{quote(login, safe='')}:{quote(self._fields.text('proxy_password'), safe='')}"
+            parts = parts._replace(netloc=f"{user}@{parts.netloc}")
+        return {"all": parts.geturl()}
+
+    def _health(self) -> RequestSpec:
+        method = self._fields.choice("health_method", ("GET", "HEAD"), "GET")
+        return RequestSpec(method=method, endpoint=self._fields.text("health_endpoint"))
 
     def _base_url(self) -> str:
         """The base URL: all of it in host, or in pieces as a connection given as URI has them."""
@@ -199,57 +253,20 @@ class _ApitaskReader:
             raise self._error("port", f"is {port}, and host says {own}")
         return url
 
-    def _auth(self) -> Auth:
-        conn = self._conn
-        kind = self._extra.get("auth_type") or ("basic" if conn.login else "none")
-        if kind not in AUTH_TYPES:
-            raise self._error("auth_type", f"is {kind!r}; it must be one of {', '.join(AUTH_TYPES)}")
-        if kind == "none":
-            if conn.login or conn.password:
-                raise self._error("auth_type", "is 'none', and there is a login or password")
-            return NoAuth()
-        if not conn.password and not (kind == "basic" and conn.password is not None):
-            raise self._error("password", f"is empty, and auth_type {kind!r} needs it")
-        if kind == "basic":
-            if not conn.login:
-                raise self._error("login", "is empty, and auth_type 'basic' needs it")
-            return BasicAuth(conn.login, conn.password)
-        if kind == "bearer":
-            return BearerAuth(conn.password)
-        place = self._extra.get("api_key_in") or "header"
-        if place not in _KEY_PLACES:
-            raise self._error("api_key_in", f"is {place!r}; it must be one of {', '.join(_KEY_PLACES)}")
-        default_name = "X-API-Key" if place == "header" else "api_key"
-        return ApiKeyAuth(str(self._extra.get("api_key_name") or default_name), conn.password, place)
-
     def _headers(self) -> Headers:
-        value = self._extra.get("headers") or {}
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                value = None
-        if not isinstance(value, Mapping):
-            raise self._error("headers", "must be a JSON object of header names and values")
+        value = self._fields.mapping("headers")
         try:
             RequestSpec(headers=value).checked()
         except ParameterError as error:
             raise self._error("headers", f"cannot be sent ({error.message.rstrip('.')})") from None
         return Headers(
             [
-                (str(name), wire_text(item))
+                (name, wire_text(item))
                 for name, items in value.items()
                 for item in (items if isinstance(items, list) else [items])
                 if item is not None
             ]
         )
-
-    def _boolean(self, name: str) -> bool:
-        value = self._extra.get(name)
-        found = truth("" if value is None else value)
-        if found is None:
-            raise self._error(name, f"is {value!r}; it must be true or false")
-        return found
 
     def _error(self, name: str, what: str) -> ConnectionFieldError:
         return field_error(self._conn, name, what)

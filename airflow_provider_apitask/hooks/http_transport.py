@@ -21,13 +21,11 @@ from airflow_provider_apitask.core.redaction import Redactor
 from airflow_provider_apitask.drivers.transport import TransportOptions
 from airflow_provider_apitask.hooks.connection import (
     ApiConnection,
-    ConnectionLike,
     checked_base_url,
-    field_error,
     read_timeout,
     secret_values,
-    truth,
 )
+from airflow_provider_apitask.hooks.fields import ConnectionLike, field_error, truth
 
 __all__ = ["read_http_connection"]
 

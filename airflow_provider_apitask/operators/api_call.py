@@ -10,7 +10,13 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
-from airflow_provider_apitask.operators.parameters import check_parameters, compiled, mode_of, request_of
+from airflow_provider_apitask.operators.parameters import (
+    check_parameters,
+    compiled,
+    csrf_endpoint_of,
+    mode_of,
+    request_of,
+)
 from airflow_provider_apitask.operators.query_params import CallPartial, TakesQueryParams, renamed
 
 if TYPE_CHECKING:
@@ -58,6 +64,9 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         where that is safe; 0 by default. (``retries`` and ``retry_delay`` are Airflow's.)
     :param retry_wait: seconds before the first of these, 1 by default; grows, with jitter; a
         ``Retry-After`` is obeyed.
+    :param require_csrf_token: fetch a CSRF token before each unsafe request and send it along, with
+        the cookies it came with; False by default. Header and cookie are named by the connection.
+    :param csrf_token_endpoint: where the token is fetched; by default the URL of the request itself.
     :param response_path: the part of a synchronous answer that is the result.
     :param max_response_bytes: longest body that is read; 32 MiB by default.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
@@ -71,6 +80,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         "headers",
         "body",
         "timeout",
+        "csrf_token_endpoint",
         "job",
         "response_path",
     )
@@ -94,6 +104,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         deferrable: bool | None = None,
         retry_count: int = 0,
         retry_wait: float = 1.0,
+        require_csrf_token: bool = False,
+        csrf_token_endpoint: str | None = None,
         response_path: str | None = None,
         max_response_bytes: int | None = None,
         **kwargs: Any,
@@ -113,6 +125,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.deferrable = _default_deferrable(self.mode) if deferrable is None else deferrable
         self.retry_count = retry_count
         self.retry_wait = retry_wait
+        self.require_csrf_token = require_csrf_token
+        self.csrf_token_endpoint = csrf_token_endpoint
         self.response_path = response_path
         self.max_response_bytes = max_response_bytes
         check_parameters(vars(self))
@@ -163,6 +177,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             ),
             response_path=self.response_path,
             timeout=request.timeout,
+            csrf_endpoint=csrf_endpoint_of(vars(self)),
             max_response_bytes=checks.number(self.max_response_bytes, "max_response_bytes", whole=True),
         )
 
@@ -221,6 +236,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             state=plain_json(operation.state.to_dict()),
             job=plain_json(call.job.to_dict()),
             timeout=plain_json(call.timeout),
+            csrf_endpoint=call.csrf_endpoint,
             max_response_bytes=call.max_response_bytes,
         )
         self.defer(trigger=trigger, method_name="execute_complete", timeout=self.execution_timeout)

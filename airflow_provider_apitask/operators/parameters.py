@@ -14,7 +14,7 @@ from airflow_provider_apitask.core.extraction import check_path, compile_path
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec
 
-__all__ = ["MODES", "check_parameters", "compiled", "mode_of", "request_of"]
+__all__ = ["MODES", "check_parameters", "compiled", "csrf_endpoint_of", "mode_of", "request_of"]
 
 #: The values of ``core.call.Mode``, which parsing a DAG file need not import.
 MODES = ("sync", "async")
@@ -53,7 +53,8 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
             f"body_format cannot be a template: {given['body_format']!r}.", parameter="body_format"
         )
     request_of(given)
-    for name in ("wait_for_completion", "deferrable"):
+    _check_csrf(given)
+    for name in ("wait_for_completion", "deferrable", "require_csrf_token"):
         if not isinstance(given.get(name) or False, bool):
             raise ParameterError(f"{name} must be True or False, not {given[name]!r}.", parameter=name)
     checks.number(given.get("retry_count"), "retry_count", whole=True)
@@ -98,6 +99,26 @@ def request_of(given: Mapping[str, Any]) -> RequestSpec:
     """
     parts = {part: given[name] for name, part in _REQUEST.items() if name in given}
     return RequestSpec(**{"method": "POST", **parts}).checked()
+
+
+def csrf_endpoint_of(given: Mapping[str, Any]) -> str | None:
+    """Where a CSRF token is fetched: empty for the request's own URL, None where none is required."""
+    return (given.get("csrf_token_endpoint") or "") if given.get("require_csrf_token") else None
+
+
+def _check_csrf(given: Mapping[str, Any]) -> None:
+    endpoint = given.get("csrf_token_endpoint")
+    if endpoint is None:
+        return
+    if not checks.is_open(endpoint) and not isinstance(endpoint, str):
+        raise ParameterError(
+            f"csrf_token_endpoint must be text, not {type(endpoint).__name__}.",
+            parameter="csrf_token_endpoint",
+        )
+    if not given.get("require_csrf_token"):
+        raise ParameterError(
+            "csrf_token_endpoint needs require_csrf_token=True.", parameter="csrf_token_endpoint"
+        )
 
 
 def _check_mode(mode: str, job: Any, response_path: Any) -> None:

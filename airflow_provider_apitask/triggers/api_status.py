@@ -35,6 +35,7 @@ class ApiStatusTrigger(BaseTrigger):
     :param state: where the job stands, see ``core.state.State.to_dict``.
     :param job: the ``AsyncJob`` as a dict.
     :param timeout: seconds of one request, or (connect, read).
+    :param csrf_endpoint: where a CSRF token is fetched, see ``core.call.Call``.
     :param max_response_bytes: longest body that is read.
     """
 
@@ -45,6 +46,7 @@ class ApiStatusTrigger(BaseTrigger):
         state: dict[str, Any],
         job: dict[str, Any] | None = None,
         timeout: Any = None,
+        csrf_endpoint: str | None = None,
         max_response_bytes: int | None = None,
     ) -> None:
         # Nothing is checked here: what a trigger's constructor raises takes the triggerer down.
@@ -53,6 +55,7 @@ class ApiStatusTrigger(BaseTrigger):
         self.state = state
         self.job = job
         self.timeout = timeout
+        self.csrf_endpoint = csrf_endpoint
         self.max_response_bytes = max_response_bytes
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -64,6 +67,7 @@ class ApiStatusTrigger(BaseTrigger):
                 "state": self.state,
                 "job": self.job,
                 "timeout": list(self.timeout) if isinstance(self.timeout, tuple) else self.timeout,
+                "csrf_endpoint": self.csrf_endpoint,
                 "max_response_bytes": self.max_response_bytes,
             },
         )
@@ -94,6 +98,7 @@ class ApiStatusTrigger(BaseTrigger):
             mode=Mode.ASYNC,
             job=AsyncJob.parse(self.job),
             timeout=self.timeout,
+            csrf_endpoint=self.csrf_endpoint,
             max_response_bytes=self.max_response_bytes,
         )
         pool = pool_of_this_loop()

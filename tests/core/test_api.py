@@ -11,6 +11,7 @@ from airflow_provider_apitask.core.api import Api, as_timeout
 from airflow_provider_apitask.core.auth import ApiKeyAuth, Auth, BasicAuth, BearerAuth, NoAuth
 from airflow_provider_apitask.core.errors import AnswerError, OriginError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request
+from airflow_provider_apitask.core.origins import OriginRules
 from airflow_provider_apitask.core.request_spec import RequestSpec
 
 from .helpers import BASE, make_api
@@ -47,7 +48,7 @@ def _build(api: Api | None = None, **fields: Any) -> Request:
 )
 def test_admit(base: str, allow_http: bool, url: str, admitted: bool) -> None:
     friends = frozenset({("https", "friend", 443), ("http", "friend", 80)})
-    api = make_api(base_url=base, allow_http=allow_http, allowed_origins=friends)
+    api = make_api(base_url=base, allow_http=allow_http, origins=OriginRules(allowed=friends))
     if admitted:
         api.admit(url)
     else:
@@ -58,7 +59,7 @@ def test_admit(base: str, allow_http: bool, url: str, admitted: bool) -> None:
 def test_the_refusal_names_both_origins_and_the_remedy() -> None:
     with pytest.raises(OriginError) as caught:
         make_api().admit("https://evil.example/jobs?token=abc")
-    for part in ("evil.example", "api.example.com", "'my_api'", "allowed origins", "token=***"):
+    for part in ("evil.example", "api.example.com", "'my_api'", "allowed_origins", "token=***"):
         assert part in caught.value.message
     with pytest.raises(OriginError, match="allow_http"):
         make_api(base_url="http://h").admit("http://h/x")

@@ -182,7 +182,7 @@ class Login(Auth):
     """Fetches a token before the request itself."""
 
     def flow(self, request: Request) -> Flow:
-        login = Request(Purpose.SUBMIT, "POST", request.url.replace("/a", "/login"), body=b"grant")
+        login = Request(Purpose.LOGIN, "POST", request.url.replace("/a", "/login"), body=b"grant")
         token = (yield login).body.decode()
         return (yield request.with_headers(("Authorization", token)))
 

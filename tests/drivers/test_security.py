@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.auth import ApiKeyAuth, Auth, BasicAuth, BearerAuth
+from airflow_provider_apitask.core.origins import OriginRules
 from airflow_provider_apitask.core.urls import origin
 from airflow_provider_apitask.drivers.transport import TransportOptions
 from tests.drivers.contract import WAYS, Seen, asynchronous, contract, make_api, run, sync
@@ -121,7 +122,7 @@ def test_an_origin_that_is_allowed() -> None:
         seen = contract(
             lambda s: s.on("GET", "/a", Answer(307, headers={"Location": f"{other.url}/b"})),
             sync(),
-            api=lambda s: make_api(s.url, allowed_origins=frozenset({origin(other.url)})),
+            api=lambda s: make_api(s.url, origins=OriginRules(allowed=frozenset({origin(other.url)}))),
         )
         assert seen.value == 1
 

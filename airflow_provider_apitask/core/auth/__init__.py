@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-from airflow_provider_apitask.core.auth.base import Auth, Flow, NoAuth
-from airflow_provider_apitask.core.auth.static import ApiKeyAuth, BasicAuth, BearerAuth
+from airflow_provider_apitask.core.auth.base import Auth, Exclusive, Flow, NoAuth, Steps
+from airflow_provider_apitask.core.auth.digest import DigestAuth
+from airflow_provider_apitask.core.auth.oauth1 import OAuth1Auth, OAuth1Settings
+from airflow_provider_apitask.core.auth.oauth2 import OAuth2Auth, OAuth2Settings
+from airflow_provider_apitask.core.auth.session import SessionAuth, SessionSettings
+from airflow_provider_apitask.core.auth.static import ApiKeyAuth, BasicAuth, BearerAuth, HeadersAuth
+from airflow_provider_apitask.core.auth.token import Renewal, TokenAuth
 
-__all__ = ["ApiKeyAuth", "Auth", "BasicAuth", "BearerAuth", "Flow", "NoAuth"]
+__all__ = [
+    "ApiKeyAuth",
+    "Auth",
+    "BasicAuth",
+    "BearerAuth",
+    "DigestAuth",
+    "Exclusive",
+    "Flow",
+    "HeadersAuth",
+    "NoAuth",
+    "OAuth1Auth",
+    "OAuth1Settings",
+    "OAuth2Auth",
+    "OAuth2Settings",
+    "Renewal",
+    "SessionAuth",
+    "SessionSettings",
+    "Steps",
+    "TokenAuth",
+]

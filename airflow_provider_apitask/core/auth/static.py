@@ -1,23 +1,25 @@
-"""Credentials that are the same for each request: Basic, Bearer and API key."""
+"""Credentials that are the same for each request: Basic, Bearer, API key, several headers."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from airflow_provider_apitask.core.auth.base import Auth
 from airflow_provider_apitask.core.messages import Request
 from airflow_provider_apitask.core.urls import add_query
 
-__all__ = ["ApiKeyAuth", "BasicAuth", "BearerAuth"]
+__all__ = ["KEY_PLACES", "ApiKeyAuth", "BasicAuth", "BearerAuth", "HeadersAuth"]
+
+#: Where an API key may stand (OpenAPI 3.1, Security Scheme Object).
+KEY_PLACES = ("header", "query", "cookie")
 
 
 class BasicAuth(Auth):
     """User name and password (RFC 7617), as UTF-8."""
 
     def __init__(self, username: str, password: str) -> None:
-        self._username = username
         self._password = password
         self._encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
 
@@ -47,11 +49,27 @@ class BearerAuth(Auth):
         return (self._token,)
 
 
-class ApiKeyAuth(Auth):
-    """A key in a header or query parameter (OpenAPI 3.1, Security Scheme Object, ``apiKey``).
+class HeadersAuth(Auth):
+    """Several secret headers at once, such as a user name with its token."""
 
-    :param name: of the header or parameter.
-    :param location: ``header`` or ``query``.
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = tuple(headers.items())
+
+    def signed(self, request: Request) -> Request:
+        """Add the headers."""
+        return request.with_headers(*self._headers)
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """The values."""
+        return tuple(value for _, value in self._headers)
+
+
+class ApiKeyAuth(Auth):
+    """A key in a header, query parameter or cookie (OpenAPI 3.1, ``apiKey``).
+
+    :param name: of the header, parameter or cookie.
+    :param location: ``header``, ``query`` or ``cookie``.
     """
 
     def __init__(self, name: str, key: str, location: str = "header") -> None:
@@ -60,9 +78,11 @@ class ApiKeyAuth(Auth):
         self._location = location
 
     def signed(self, request: Request) -> Request:
-        """Add the header or the parameter."""
+        """Add the key."""
         if self._location == "header":
             return request.with_headers((self._name, self._key))
+        if self._location == "cookie":
+            return request.with_cookies({self._name: self._key})
         return replace(request, url=add_query(request.url, {self._name: self._key}))
 
     @property

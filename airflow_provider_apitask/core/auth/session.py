@@ -1,0 +1,112 @@
+"""Session login: a request of the API's own making, whose answer gives a token."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from airflow_provider_apitask.core.auth.base import Steps
+from airflow_provider_apitask.core.auth.token import Token, TokenAuth
+from airflow_provider_apitask.core.bodies import parse_json
+from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.extraction import MISSING, compile_path
+from airflow_provider_apitask.core.messages import Request, Response
+
+__all__ = ["SessionAuth", "SessionSettings"]
+
+_LOGIN = "the session login"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """How to log in, and what to make of the answer.
+
+    :param request: the login request, the credentials in it.
+    :param token_path: where the token is: a path of the JSON, ``headers.Name`` or ``cookies.name``.
+    :param header: header that carries the token.
+    :param template: text of that header; ``{token}`` stands for the token.
+    :param lifetime: seconds that a token lives; None, until it is refused.
+    :param lifetime_path: where the answer says that.
+    :param base_url_path: where the answer names the base URL of the API; None where it stays.
+    """
+
+    request: Request
+    token_path: str
+    header: str = "Authorization"
+    template: str = "Bearer {token}"
+    lifetime: float | None = None
+    lifetime_path: str | None = None
+    base_url_path: str | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+class SessionAuth(TokenAuth):
+    """A token, and optionally the base URL, from a login request."""
+
+    def __init__(self, settings: SessionSettings, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._settings = settings
+        self.moves_base_url = settings.base_url_path is not None
+
+    @property
+    def login_url(self) -> str:
+        """Where the login is."""
+        return self._settings.request.url
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """What the login request holds."""
+        return self._settings.secrets
+
+    def ready(self) -> Generator[Steps, Any, None]:
+        """Log in first where the answer says where the API is."""
+        if self.moves_base_url and self.base_url is None:
+            yield from self._current()
+
+    def _with(self, request: Request, token: Token) -> Request:
+        s = self._settings
+        return request.with_headers((s.header, s.template.replace("{token}", token.value)))
+
+    def _obtain(self) -> Generator[Steps, Any, Token]:
+        s = self._settings
+        response = yield from self._ask(s.request, _LOGIN)
+        # A wrong password is a redirect back to the form with some servers, and a 200 with others.
+        if not response.ok and response.status not in (302, 303):
+            raise self._refusal(s.request, response, _LOGIN)
+        token = self._found(response, s.token_path)
+        if s.base_url_path is not None:
+            self.base_url = str(self._found(response, s.base_url_path)).rstrip("/")
+        seconds = s.lifetime
+        if s.lifetime_path is not None:
+            seconds = float(self._found(response, s.lifetime_path))
+        return Token.living(str(token), self._clock(), seconds)
+
+    def _found(self, response: Response, path: str) -> Any:
+        found = _find(response, path)
+        if found is MISSING or found in (None, ""):
+            # Not the body: it is the answer to a login.
+            raise self._refusal(
+                self._settings.request, response, _LOGIN, f"nothing is at {path!r} in the answer"
+            )
+        return found
+
+
+def _find(response: Response, path: str) -> Any:
+    if path.startswith("headers."):
+        return response.headers.get(path.removeprefix("headers."))
+    if path.startswith("cookies."):
+        name = path.removeprefix("cookies.")
+        for line in response.headers.get_all("Set-Cookie"):
+            try:
+                cookie = SimpleCookie(line)
+            except CookieError:
+                continue
+            if name in cookie:
+                return cookie[name].value
+        return MISSING
+    try:
+        return compile_path(path).find(parse_json(response))
+    except AnswerError:
+        return MISSING

@@ -1,0 +1,152 @@
+"""Credentials that are got by a conversation and live for a while: what all such kinds share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_apitask.core.auth.base import Auth, Exclusive, Flow, Steps
+from airflow_provider_apitask.core.errors import AuthenticationError, LoginUnavailableError
+from airflow_provider_apitask.core.messages import Request, Response
+from airflow_provider_apitask.core.problem import Redact, describe, status_line
+from airflow_provider_apitask.core.retry import is_passing
+
+__all__ = ["Renewal", "Token", "TokenAuth"]
+
+#: A token is renewed this long before it expires, but not before the last tenth of its life, seconds.
+_EARLY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A credential for some time.
+
+    :param value: the secret.
+    :param renew_at: Unix time from which a new one is got; None, when it is refused.
+    """
+
+    value: str = field(repr=False)
+    renew_at: float | None = None
+
+    @classmethod
+    def living(cls, value: str, now: float, seconds: float | None) -> Token:
+        """A token that lives for so many seconds; None where nobody said how long."""
+        if seconds is None or seconds <= 0:
+            return cls(value)
+        return cls(value, now + seconds - min(_EARLY, seconds / 10))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """Which answers mean that the credential has to be renewed.
+
+    :param codes: HTTP codes; 401 by default. Some servers say 403 or 500.
+    :param login_page: path of a login page; a redirect there means the same.
+    """
+
+    codes: frozenset[int] = frozenset({401})
+    login_page: str | None = None
+
+    def wanted(self, response: Response) -> bool:
+        """Whether this answer refuses the credential."""
+        if response.status in self.codes:
+            return True
+        location = response.headers.get("Location")
+        if self.login_page is None or not location or not 300 <= response.status < 400:
+            return False
+        return urlsplit(location).path.rstrip("/") == self.login_page.rstrip("/")
+
+
+class TokenAuth(Auth):
+    """Gets a token when there is none, renews it before it expires, and once when it is refused.
+
+    :param clock: gives Unix time.
+    :param learned: is told each new secret, so that it is masked everywhere.
+    :param redact: takes secrets out of what is said of an answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        renewal: Renewal | None = None,
+        learned: Callable[[str], None] = lambda secret: None,
+        redact: Redact = str,
+    ) -> None:
+        self._clock = clock
+        self._renewal = renewal or Renewal()
+        self._learned = learned
+        self._redact = redact
+        self._token: Token | None = None
+
+    def flow(self, request: Request) -> Flow:
+        """Send the request with a token; where that is refused, once more with a new one."""
+        token = yield from self._current()
+        response: Response = yield self._with(request, token)
+        if self._renewal.wanted(response):
+            # Refused before anything was done, so that any method may go again (RFC 9110 §15.5.2).
+            token = yield from self._renewed(token)
+            response = yield self._with(request, token)
+        return response
+
+    def _current(self) -> Generator[Steps, Any, Token]:
+        token = self._token
+        if token is None or self._is_old(token):
+            token = yield from self._renewed(token)
+        return token
+
+    def _is_old(self, token: Token) -> bool:
+        return token.renew_at is not None and self._clock() >= token.renew_at
+
+    def _renewed(self, old: Token | None) -> Generator[Steps, Any, Token]:
+        """A token other than ``old``: one that somebody else got meanwhile, else a new one."""
+        yield Exclusive.ENTER
+        token = self._token
+        if token is None or token is old or self._is_old(token):
+            token = yield from self._obtain()
+            self._learned(token.value)
+            self._token = token
+        yield Exclusive.LEAVE
+        return token
+
+    def _ask(self, request: Request, what: str) -> Generator[Steps, Any, Response]:
+        """Send a request for a credential.
+
+        :param what: names the step, such as ``the OAuth2 token endpoint``.
+        :raises LoginUnavailableError: where it failed for the moment; the caller's request was not sent.
+        """
+        response: Response = yield request
+        if not response.ok and is_passing(response):
+            said = describe(request, response, self._redact)
+            raise LoginUnavailableError(f"{what}: {said}", status_code=response.status)
+        return response
+
+    def _refusal(
+        self, request: Request, response: Response, what: str, why: str | None = None
+    ) -> AuthenticationError:
+        """The error of a credential that is not to be had.
+
+        :param why: said in place of what is found in the answer.
+        """
+        said = describe(request, response, self._redact)
+        if why is not None:
+            said = f"{request.method} {request.url} answered {status_line(response)}: {self._redact(why)}"
+        return AuthenticationError(
+            f"No credential from {what}: {said}. Check login, secrets and settings of the connection.",
+            status_code=response.status,
+            url=request.url,
+        )
+
+    def _obtain(self) -> Generator[Steps, Any, Token]:
+        """Get a new token.
+
+        :raises AuthenticationError: where it was refused.
+        :raises LoginUnavailableError: where it failed for the moment.
+        """
+        raise NotImplementedError
+
+    def _with(self, request: Request, token: Token) -> Request:
+        """The request with the token on it."""
+        raise NotImplementedError

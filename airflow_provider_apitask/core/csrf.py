@@ -1,0 +1,120 @@
+"""Cross-site request forgery tokens: fetched before an unsafe request, sent with it (rule 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_apitask.core.auth import Auth, Flow, Steps
+from airflow_provider_apitask.core.errors import CsrfError, LoginUnavailableError
+from airflow_provider_apitask.core.messages import Purpose, Request, Response
+from airflow_provider_apitask.core.problem import Redact, describe
+from airflow_provider_apitask.core.retry import is_passing
+
+__all__ = ["CsrfSettings", "CsrfTokens"]
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsrfSettings:
+    """How an API hands out its tokens.
+
+    :param header: header that carries the token, and that asks for one with the value ``Fetch``.
+    :param cookie: cookie that holds the token, for servers such as Django that do not answer with
+        the header.
+    """
+
+    header: str = "X-CSRF-Token"
+    cookie: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A token and the cookies it came with: one is worth nothing without the other."""
+
+    token: str = field(repr=False)
+    cookies: dict[str, str] = field(repr=False)
+
+
+class CsrfTokens:
+    """The tokens of an API, by the URL they were fetched from, for all its requests in a process.
+
+    :param redact: takes secrets out of what is said of an answer.
+    """
+
+    def __init__(self, settings: CsrfSettings | None = None, redact: Redact = str) -> None:
+        self._redact = redact
+        self.settings = settings or CsrfSettings()
+        self._fetched: dict[str, _Fetched] = {}
+
+    def flow(self, request: Request, auth: Auth) -> Flow:
+        """Send a request; with a token where its author wants one and its method is unsafe."""
+        if request.csrf_url is None or request.method in _SAFE_METHODS:
+            return (yield from auth.flow(request))
+        known = self._fetched.get(request.csrf_url)
+        fetched = known or (yield from self._fetch(request, auth))
+        response = yield from auth.flow(self._with(request, fetched))
+        if self._is_refused(response, known):
+            # Refused before anything was done, so that any method may go again.
+            fetched = yield from self._fetch(request, auth)
+            response = yield from auth.flow(self._with(request, fetched))
+        return response
+
+    def _is_refused(self, response: Response, known: _Fetched | None) -> bool:
+        if response.status != 403:
+            return False
+        required = (response.headers.get(self.settings.header) or "").strip().lower() == "required"
+        # Where a server does not say so, a token that was just fetched cannot be too old.
+        return required or (known is not None and self.settings.cookie is not None)
+
+    def _fetch(self, request: Request, auth: Auth) -> Generator[Steps, Any, _Fetched]:
+        url, settings = request.csrf_url or request.url, self.settings
+        headers = request.headers.without("Content-Type", "If-Match").merged([(settings.header, "Fetch")])
+        asking = replace(
+            request, purpose=Purpose.CSRF, method="GET", url=url, body=None, headers=headers, csrf_url=None
+        )
+        response = yield from auth.flow(asking)
+        cookies = _cookies(response)
+        token = (
+            response.headers.get(settings.header) if settings.cookie is None else cookies.get(settings.cookie)
+        )
+        # Servers answer 404 or 405 to the GET and hand out the token all the same.
+        if not token or token.strip().lower() in ("fetch", "required"):
+            if is_passing(response):
+                raise LoginUnavailableError(
+                    f"the CSRF token: {describe(asking, response, self._redact)}", status_code=response.status
+                )
+            where = f"header {settings.header}" if settings.cookie is None else f"cookie {settings.cookie}"
+            said = describe(asking, response, self._redact)
+            raise CsrfError(
+                f"No CSRF token: there is no {where} in the answer. {said}. Check csrf_token_endpoint of the "
+                "task and the CSRF fields of the connection.",
+                url=asking.url,
+                status_code=response.status,
+            )
+        fetched = self._fetched[url] = _Fetched(token, cookies)
+        return fetched
+
+    def _with(self, request: Request, fetched: _Fetched) -> Request:
+        fields = [(self.settings.header, fetched.token)]
+        if self.settings.cookie is not None and request.headers.get("Referer") is None:
+            # Django compares it over https, in place of an Origin.
+            parts = urlsplit(request.url)
+            fields.append(("Referer", f"{parts.scheme}://{parts.netloc}/"))
+        return request.with_headers(*fields).with_cookies(fetched.cookies)
+
+
+def _cookies(response: Response) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in response.headers.get_all("Set-Cookie"):
+        jar: SimpleCookie = SimpleCookie()
+        try:
+            jar.load(line)
+        except CookieError:
+            continue
+        found.update({name: morsel.value for name, morsel in jar.items()})
+    return found

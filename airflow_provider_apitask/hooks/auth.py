@@ -1,0 +1,286 @@
+"""From the fields of a connection to its authentication, one function for each kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from airflow_provider_apitask.core.auth import (
+    ApiKeyAuth,
+    Auth,
+    BasicAuth,
+    BearerAuth,
+    DigestAuth,
+    HeadersAuth,
+    NoAuth,
+    OAuth1Auth,
+    OAuth1Settings,
+    OAuth2Auth,
+    OAuth2Settings,
+    Renewal,
+    SessionAuth,
+    SessionSettings,
+)
+from airflow_provider_apitask.core.auth.oauth1 import SIGNATURE_METHODS
+from airflow_provider_apitask.core.auth.oauth2 import GRANT_TYPES
+from airflow_provider_apitask.core.auth.static import KEY_PLACES
+from airflow_provider_apitask.core.bodies import encode_body
+from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.extraction import check_path
+from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Timeout
+from airflow_provider_apitask.core.problem import Redact
+from airflow_provider_apitask.core.templating import expand
+from airflow_provider_apitask.core.urls import is_absolute, join
+from airflow_provider_apitask.hooks.fields import Fields
+
+__all__ = ["AUTH_FIELDS", "AUTH_TYPES", "Learned", "read_auth", "read_worker_auth"]
+
+#: Is told each secret that is got at run time.
+Learned = Callable[[str], None]
+
+
+def read_auth(
+    fields: Fields, base_url: str, timeout: Timeout, learned: Learned, redact: Redact = str
+) -> Auth:
+    """Read the authentication of a connection.
+
+    :param base_url: that relative endpoints of a login are joined to.
+    :param timeout: seconds (connect, read) of a login.
+    :param learned: is told each secret that is got at run time.
+    :param redact: takes secrets out of what is said of an answer.
+    :raises ConnectionFieldError: naming the field that is missing or wrong.
+    """
+    default = "basic" if fields.conn.login else "none"
+    kind = fields.choice("auth_type", AUTH_TYPES, default)
+    return _READERS[kind](_Reader(fields, base_url, timeout, learned, redact))
+
+
+class _Reader:
+    """Reads one kind each; every kind says which fields it needs."""
+
+    def __init__(
+        self, fields: Fields, base_url: str, timeout: Timeout, learned: Learned, redact: Redact
+    ) -> None:
+        self.fields = fields
+        self.base_url = base_url
+        self.timeout = timeout
+        self.learned = learned
+        self.redact = redact
+
+    def none(self) -> Auth:
+        if self.fields.conn.login or self.fields.conn.password:
+            raise self.fields.error("auth_type", "is 'none', and there is a login or password")
+        return NoAuth()
+
+    def basic(self) -> Auth:
+        return BasicAuth(*self._login("basic"))
+
+    def digest(self) -> Auth:
+        return DigestAuth(*self._login("digest"))
+
+    def bearer(self) -> Auth:
+        return BearerAuth(self._secret_or_password("bearer_token", "bearer"))
+
+    def api_key(self) -> Auth:
+        place = self.fields.choice("key_in", KEY_PLACES, "header")
+        name = self.fields.text("key_name", "X-API-Key" if place == "header" else "api_key")
+        return ApiKeyAuth(name, self._secret_or_password("key_secret", "api_key"), place)
+
+    def headers(self) -> Auth:
+        found = self.fields.mapping("headers_secret", secret=True)
+        if not found:
+            raise self.fields.error("headers_secret", "is empty, and auth_type 'headers' needs it")
+        return HeadersAuth({name: str(value) for name, value in found.items()})
+
+    def oauth1(self) -> Auth:
+        fields = self.fields
+        method = fields.choice("oauth1_signature_method", SIGNATURE_METHODS, "HMAC-SHA1")
+        rsa_key = fields.text("oauth1_rsa_private_key")
+        if method.startswith("RSA"):
+            rsa_key = fields.needed("oauth1_rsa_private_key", f"the signature method {method}")
+        return OAuth1Auth(
+            OAuth1Settings(
+                client_key=fields.needed("oauth1_client_key", "auth_type 'oauth1'"),
+                client_secret=fields.text("oauth1_client_secret"),
+                token=fields.text("oauth1_user_token"),
+                token_secret=fields.text("oauth1_user_secret"),
+                signature_method=method,
+                rsa_key=rsa_key,
+                realm=fields.text("oauth1_realm"),
+            )
+        )
+
+    def oauth2(self) -> Auth:
+        fields = self.fields
+        why = "auth_type 'oauth2'"
+        grant = fields.choice("oauth2_grant", GRANT_TYPES, "client_credentials")
+        params = {name: str(value) for name, value in fields.mapping("oauth2_params").items()}
+        for name in ("audience", "resource"):
+            if value := fields.text(f"oauth2_{name}"):
+                params[name] = value
+        username = password = ""
+        if grant == "password":
+            username, password = self._login("oauth2 with oauth2_grant 'password'")
+        needed = f"{why} with oauth2_grant {grant!r}"
+
+        def read(name: str, needing: str) -> str:
+            return fields.needed(name, needed) if grant == needing else fields.text(name)
+
+        settings = OAuth2Settings(
+            token_url=self._url("oauth2_endpoint", why),
+            grant_type=grant,
+            client_id=read("oauth2_client_id", "client_credentials"),
+            client_secret=read("oauth2_client_secret", "client_credentials"),
+            client_auth=fields.choice("oauth2_client_auth", ("basic", "body"), "basic"),
+            scope=fields.text("oauth2_scope") or None,
+            params=params,
+            username=username,
+            password=password,
+            refresh_token=read("oauth2_refresh_token", "refresh_token"),
+            timeout=self.timeout,
+        )
+        return OAuth2Auth(settings, **self._living())
+
+    def session(self) -> Auth:
+        fields, conn = self.fields, self.fields.conn
+        why = "auth_type 'session'"
+        body_format = fields.choice("session_body_format", ("json", "form"), "json")
+        login = {"login": conn.login or "", "password": conn.password or ""}
+        body = fields.mapping("session_body", secret=True) or {
+            "username": "{login}",
+            "password": "{password}",
+        }
+        content, content_type = encode_body(
+            expand(body, lambda path: login.get(path, f"{{{path}}}")), body_format
+        )
+        headers = Headers([("Accept", "application/json")])
+        if content_type:
+            headers = headers.merged([("Content-Type", content_type)])
+        for name in ("session_path", "session_base_url_path", "session_lifetime_path"):
+            self._check_path(name)
+        request = Request(
+            Purpose.LOGIN,
+            fields.choice("session_method", ("POST", "PUT", "GET"), "POST"),
+            self._url("session_endpoint", why),
+            headers=headers,
+            body=content,
+            timeout=self.timeout,
+        )
+        template = fields.text("session_template", "Bearer {token}")
+        if "{token}" not in template:
+            raise fields.error("session_template", "must have {token} in it, where the token goes")
+        settings = SessionSettings(
+            request=request,
+            token_path=fields.needed("session_path", why),
+            header=fields.text("session_header", "Authorization"),
+            template=template,
+            lifetime=fields.number("session_lifetime"),
+            lifetime_path=fields.text("session_lifetime_path") or None,
+            base_url_path=fields.text("session_base_url_path") or None,
+            secrets=(conn.password or "", *(str(v) for v in body.values() if "{" not in str(v))),
+        )
+        return SessionAuth(settings, **self._living())
+
+    # -- what several kinds need -------------------------------------------------------------
+
+    def _login(self, kind: str) -> tuple[str, str]:
+        conn, why = self.fields.conn, f"auth_type {kind!r}"
+        login = self.fields.needed("login", why, conn.login or "")
+        # An empty password is one, where somebody wrote it down.
+        password = conn.password if conn.password is not None else self.fields.needed("password", why, "")
+        return login, password
+
+    def _secret_or_password(self, name: str, kind: str) -> str:
+        found = self.fields.text(name) or self.fields.conn.password
+        if not found:
+            raise self.fields.error(
+                name, f"is empty, as password is, and auth_type {kind!r} needs one of them"
+            )
+        return found
+
+    def _check_path(self, name: str) -> None:
+        path = self.fields.text(name)
+        try:
+            if path:
+                check_path(path, name)
+        except ParameterError as error:
+            raise self.fields.error(name, f"is no path ({error.message.rstrip('.')})") from None
+
+    def _url(self, name: str, why: str) -> str:
+        value = self.fields.needed(name, why)
+        return value if is_absolute(value) else join(self.base_url, value)
+
+    def _living(self) -> dict[str, Any]:
+        fields = self.fields
+        codes = fields.items("renew_codes")
+        if not all(code.isdigit() and 100 <= int(code) <= 599 for code in codes):
+            raise fields.error(
+                "renew_codes", f"is {codes!r}; it must be a list of HTTP codes such as 401, 403"
+            )
+        renewal = Renewal(
+            codes=frozenset(map(int, codes)) or frozenset({401}), login_page=fields.text("login_page") or None
+        )
+        return {"clock": time.time, "renewal": renewal, "learned": self.learned, "redact": self.redact}
+
+
+_READERS: dict[str, Callable[[_Reader], Auth]] = {
+    "none": _Reader.none,
+    "basic": _Reader.basic,
+    "bearer": _Reader.bearer,
+    "api_key": _Reader.api_key,
+    "headers": _Reader.headers,
+    "digest": _Reader.digest,
+    "oauth1": _Reader.oauth1,
+    "oauth2": _Reader.oauth2,
+    "session": _Reader.session,
+}
+#: What ``auth_type`` can be; the last one is read by :func:`read_worker_auth`.
+AUTH_TYPES = (*_READERS, "requests")
+#: The fields in Extra that are read here.
+AUTH_FIELDS = frozenset(
+    {
+        *(
+            "auth_type",
+            "bearer_token",
+            "key_name",
+            "key_in",
+            "key_secret",
+            "headers_secret",
+            "renew_codes",
+            "login_page",
+        ),
+        *("oauth1_client_key", "oauth1_client_secret", "oauth1_user_token", "oauth1_user_secret"),
+        *("oauth1_signature_method", "oauth1_rsa_private_key", "oauth1_realm"),
+        *(
+            "oauth2_endpoint",
+            "oauth2_grant",
+            "oauth2_client_id",
+            "oauth2_client_secret",
+            "oauth2_client_auth",
+        ),
+        *("oauth2_scope", "oauth2_audience", "oauth2_resource", "oauth2_params", "oauth2_refresh_token"),
+        *("session_endpoint", "session_method", "session_body", "session_body_format", "session_path"),
+        *("session_header", "session_template", "session_lifetime", "session_lifetime_path"),
+        *("session_base_url_path", "requests_auth", "requests_auth_params"),
+    }
+)
+
+
+def read_worker_auth(fields: Fields) -> Callable[[Any], Any] | None:
+    """An authentication of the requests library, by the dotted path of its class; None for another kind.
+
+    It is made with login and password where there is a login, as ``HttpHook`` does it.
+    """
+    if fields.choice("auth_type", AUTH_TYPES, "none") != "requests":
+        return None
+    path = fields.needed("requests_auth", "auth_type 'requests'")
+    module, _, name = path.rpartition(".")
+    try:
+        made = getattr(import_module(module), name)
+        positional = (fields.conn.login, fields.conn.password) if fields.conn.login else ()
+        auth: Callable[[Any], Any] = made(*positional, **fields.mapping("requests_auth_params", secret=True))
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise fields.error("requests_auth", f"is {path!r}, which cannot be made ({error})") from None
+    return auth
