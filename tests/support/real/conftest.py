@@ -16,6 +16,9 @@ def nothing_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     """No thread, and nothing said on stdout or stderr."""
     threads = set(threading.enumerate())
     yield
+    # A thread that has done its work may still be on its way out of a busy machine.
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(timeout=2)
     assert set(threading.enumerate()) <= threads
     assert capfd.readouterr() == ("", "")
 
