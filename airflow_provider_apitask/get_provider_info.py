@@ -59,14 +59,14 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema"],
                     "relabeling": {"host": "Base URL", "login": "Login", "password": "Password"},
-                    "placeholders": {"host": "https://api.example.com/v1"},
+                    "placeholders": {"host": "https://api.example.com/v1", "port": "443"},
                 },
                 "conn-fields": {
                     "auth_type": {
                         "label": "Authentication",
-                        "description": "How requests are authenticated; each kind has its "
-                        "fields in a section below. basic and digest use "
-                        "login and password.",
+                        "description": "Basic and digest use login and password; bearer "
+                        "token, API key and secret headers the fields here; "
+                        "the others have a section of their own below.",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": [
@@ -81,68 +81,64 @@ def get_provider_info() -> dict[str, Any]:
                                 "session",
                                 "requests",
                             ],
+                            "values_display": {
+                                "none": "None",
+                                "basic": "Basic",
+                                "bearer": "Bearer token",
+                                "api_key": "API key",
+                                "headers": "Secret headers",
+                                "digest": "Digest",
+                                "oauth1": "OAuth 1.0",
+                                "oauth2": "OAuth 2.0",
+                                "session": "Session login",
+                                "requests": "Class of the requests library",
+                            },
                             "default": "none",
+                            "section": "Authentication",
                         },
-                    },
-                    "headers": {
-                        "label": "Headers",
-                        "description": "Sent with each request to this API, a JSON object; not for secrets.",
-                        "schema": {"type": ["object", "null"]},
-                    },
-                    "health_endpoint": {
-                        "label": "Health endpoint",
-                        "description": "What the Test button asks for, an endpoint "
-                        "that needs the credentials and changes "
-                        "nothing. Empty: the base URL.",
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "health_method": {
-                        "label": "Health method",
-                        "schema": {"type": ["string", "null"], "enum": ["GET", "HEAD"], "default": "GET"},
                     },
                     "bearer_token": {
                         "label": "Bearer token",
-                        "description": "For bearer; empty: the password.",
+                        "description": "Empty: the password.",
                         "schema": {
                             "type": ["string", "null"],
                             "format": "password",
-                            "section": "Bearer token, API key, secret headers",
+                            "section": "Authentication",
                         },
                     },
                     "key_secret": {
                         "label": "API key",
-                        "description": "For api_key; empty: the password.",
+                        "description": "Empty: the password.",
                         "schema": {
                             "type": ["string", "null"],
                             "format": "password",
-                            "section": "Bearer token, API key, secret headers",
+                            "section": "Authentication",
                         },
                     },
                     "key_name": {
                         "label": "API key name",
-                        "description": "Header, query parameter or cookie that carries the "
-                        "key; empty: X-API-Key, or api_key.",
-                        "schema": {
-                            "type": ["string", "null"],
-                            "section": "Bearer token, API key, secret headers",
-                        },
+                        "description": "Of the header, query parameter or cookie that "
+                        "carries it; empty: X-API-Key, in a query or cookie "
+                        "api_key.",
+                        "schema": {"type": ["string", "null"], "section": "Authentication"},
                     },
                     "key_in": {
                         "label": "API key sent in",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": ["header", "query", "cookie"],
+                            "values_display": {"header": "Header", "query": "Query", "cookie": "Cookie"},
                             "default": "header",
-                            "section": "Bearer token, API key, secret headers",
+                            "section": "Authentication",
                         },
                     },
                     "headers_secret": {
                         "label": "Secret headers",
-                        "description": "For headers: a JSON object of header names and values.",
+                        "description": "A JSON object of header names and values.",
                         "schema": {
                             "type": ["string", "null"],
                             "format": "password",
-                            "section": "Bearer token, API key, secret headers",
+                            "section": "Authentication",
                         },
                     },
                     "oauth2_endpoint": {
@@ -152,10 +148,15 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "oauth2_grant": {
                         "label": "Grant",
-                        "description": "password sends login and password.",
+                        "description": "Password sends login and password.",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": ["client_credentials", "password", "refresh_token"],
+                            "values_display": {
+                                "client_credentials": "Client credentials",
+                                "password": "Password",
+                                "refresh_token": "Refresh token",
+                            },
                             "default": "client_credentials",
                             "section": "OAuth 2.0",
                         },
@@ -170,10 +171,11 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "oauth2_client_auth": {
                         "label": "Client authentication",
-                        "description": "ID and secret in an Authorization header, or in the body.",
+                        "description": "How client ID and secret are sent.",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": ["basic", "body"],
+                            "values_display": {"basic": "Authorization header", "body": "Body"},
                             "default": "basic",
                             "section": "OAuth 2.0",
                         },
@@ -198,7 +200,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "oauth2_refresh_token": {
                         "label": "Refresh token",
-                        "description": "For the grant refresh_token.",
+                        "description": "For that grant.",
                         "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 2.0"},
                     },
                     "oauth1_client_key": {
@@ -269,6 +271,7 @@ def get_provider_info() -> dict[str, Any]:
                         "schema": {
                             "type": ["string", "null"],
                             "enum": ["json", "form"],
+                            "values_display": {"json": "JSON", "form": "Form"},
                             "default": "json",
                             "section": "Session login",
                         },
@@ -309,16 +312,16 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Dotted path of an authentication class of the "
                         "requests library; works on a worker alone "
                         "(deferrable=False).",
-                        "schema": {"type": ["string", "null"], "section": "requests library"},
+                        "schema": {"type": ["string", "null"], "section": "Class of the requests library"},
                     },
                     "requests_auth_params": {
                         "label": "Its parameters",
                         "description": "Besides login and password, a JSON object.",
-                        "schema": {"type": ["object", "null"], "section": "requests library"},
+                        "schema": {"type": ["object", "null"], "section": "Class of the requests library"},
                     },
                     "renew_codes": {
                         "label": "HTTP codes",
-                        "description": "That mean: renew the credential, once. Empty: 401.",
+                        "description": "That mean: renew the credential, once; one on a line. Empty: 401.",
                         "schema": {
                             "type": ["array", "null"],
                             "items": {"type": "string"},
@@ -329,6 +332,62 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "Login page",
                         "description": "Path of a login page; a redirect there means the same.",
                         "schema": {"type": ["string", "null"], "section": "Renewal of credentials"},
+                    },
+                    "headers": {
+                        "label": "Headers",
+                        "description": "Sent with each request to this API, a JSON object; not for secrets.",
+                        "schema": {"type": ["object", "null"], "section": "Headers and test"},
+                    },
+                    "health_endpoint": {
+                        "label": "Health endpoint",
+                        "description": "What a test of the connection asks for: an "
+                        "endpoint that needs the credentials and "
+                        "changes nothing. Empty: the base URL. The "
+                        "Test button of Airflow 3.3 needs a port "
+                        "above, such as 443.",
+                        "schema": {"type": ["string", "null"], "section": "Headers and test"},
+                    },
+                    "health_method": {
+                        "label": "Health method",
+                        "schema": {
+                            "type": ["string", "null"],
+                            "enum": ["GET", "HEAD"],
+                            "default": "GET",
+                            "section": "Headers and test",
+                        },
+                    },
+                    "allow_http": {
+                        "label": "Allow plain HTTP",
+                        "description": "Credentials are then readable for all on the way; "
+                        "needed for loopback, too.",
+                        "schema": {
+                            "type": ["boolean", "null"],
+                            "default": False,
+                            "section": "Where requests may go",
+                        },
+                    },
+                    "allowed_origins": {
+                        "label": "Allowed origins",
+                        "description": "Further origins that get the credentials "
+                        "too, such as https://files.example.com; one "
+                        "on a line.",
+                        "schema": {
+                            "type": ["array", "null"],
+                            "items": {"type": "string"},
+                            "section": "Where requests may go",
+                        },
+                    },
+                    "anonymous_origins": {
+                        "label": "Anonymous origins",
+                        "description": "Origins that may be read from without "
+                        "credentials, such as "
+                        "https://*.storage.example.com for "
+                        "pre-signed URLs.",
+                        "schema": {
+                            "type": ["array", "null"],
+                            "items": {"type": "string"},
+                            "section": "Where requests may go",
+                        },
                     },
                     "verify": {
                         "label": "Verify certificates",
@@ -379,38 +438,6 @@ def get_provider_info() -> dict[str, Any]:
                     "proxy_password": {
                         "label": "Proxy password",
                         "schema": {"type": ["string", "null"], "format": "password", "section": "Network"},
-                    },
-                    "allow_http": {
-                        "label": "Allow plain HTTP",
-                        "description": "Credentials are then readable for all on the way; "
-                        "needed for loopback, too.",
-                        "schema": {
-                            "type": ["boolean", "null"],
-                            "default": False,
-                            "section": "Where requests may go",
-                        },
-                    },
-                    "allowed_origins": {
-                        "label": "Allowed origins",
-                        "description": "Further origins that get the credentials "
-                        "too, such as https://files.example.com.",
-                        "schema": {
-                            "type": ["array", "null"],
-                            "items": {"type": "string"},
-                            "section": "Where requests may go",
-                        },
-                    },
-                    "anonymous_origins": {
-                        "label": "Anonymous origins",
-                        "description": "Origins that may be read from without "
-                        "credentials, such as "
-                        "https://*.storage.example.com for "
-                        "pre-signed URLs.",
-                        "schema": {
-                            "type": ["array", "null"],
-                            "items": {"type": "string"},
-                            "section": "Where requests may go",
-                        },
                     },
                     "csrf_header": {
                         "label": "Token header",
