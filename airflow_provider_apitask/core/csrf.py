@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -44,10 +44,17 @@ class CsrfTokens:
     """The tokens of an API, by the URL they were fetched from, for all its requests in a process.
 
     :param redact: takes secrets out of what is said of an answer.
+    :param learned: is told each new secret, so that it is masked everywhere.
     """
 
-    def __init__(self, settings: CsrfSettings | None = None, redact: Redact = str) -> None:
+    def __init__(
+        self,
+        settings: CsrfSettings | None = None,
+        redact: Redact = str,
+        learned: Callable[[str], None] = lambda secret: None,
+    ) -> None:
         self._redact = redact
+        self._learned = learned
         self.settings = settings or CsrfSettings()
         self._fetched: dict[str, _Fetched] = {}
 
@@ -86,16 +93,19 @@ class CsrfTokens:
         if not token or token.strip().lower() in ("fetch", "required"):
             if is_passing(response):
                 raise LoginUnavailableError(
-                    f"the CSRF token: {describe(asking, response, self._redact)}", status_code=response.status
+                    f"the CSRF token failed: {describe(asking, response, self._redact)}",
+                    status_code=response.status,
                 )
             where = f"header {settings.header}" if settings.cookie is None else f"cookie {settings.cookie}"
             said = describe(asking, response, self._redact)
             raise CsrfError(
-                f"No CSRF token: there is no {where} in the answer. {said}. Check csrf_token_endpoint of the "
-                "task and the CSRF fields of the connection.",
+                f"No CSRF token, as there is no {where} in the answer. {said}. Check csrf_token_endpoint of "
+                "the task and the CSRF fields of the connection.",
                 url=asking.url,
                 status_code=response.status,
             )
+        for secret in (token, *cookies.values()):
+            self._learned(secret)
         fetched = self._fetched[url] = _Fetched(token, cookies)
         return fetched
 

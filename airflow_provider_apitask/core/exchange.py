@@ -28,7 +28,7 @@ from airflow_provider_apitask.core.origins import Trust
 from airflow_provider_apitask.core.problem import status_line
 from airflow_provider_apitask.core.urls import resolve
 
-__all__ = ["HARMLESS_HEADERS", "MAX_REDIRECTS", "conversation", "exchange"]
+__all__ = ["MAX_REDIRECTS", "anonymous", "conversation", "exchange"]
 
 #: What came of a request in the end.
 Outcome = Response | NetworkFailure | ApiTaskError
@@ -37,7 +37,7 @@ MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Header fields that say nothing of who asks.
-HARMLESS_HEADERS = frozenset({"accept", "accept-language", "user-agent", "range"})
+_HARMLESS_HEADERS = frozenset({"accept", "accept-language", "user-agent", "range"})
 
 
 def conversation(request: Request, api: Api) -> Generator[Steps, Response | NetworkFailure | None, Outcome]:
@@ -82,7 +82,7 @@ def exchange(request: Request, api: Api) -> Flow:
     for _ in range(MAX_REDIRECTS + 1):
         request = _placed(request, api)
         if api.admit(request.url) is Trust.ANONYMOUS:
-            answer: Response = yield _anonymous(request, api)
+            answer: Response = yield anonymous(request, api)
         else:
             answer = yield from api.csrf.flow(request, api.auth)
         # The URL without the credentials that the flow may have put into its query.
@@ -112,15 +112,18 @@ def _placed(request: Request, api: Api) -> Request:
     return replace(request, url=api.placed(request.url), csrf_url=csrf_url)
 
 
-def _anonymous(request: Request, api: Api) -> Request:
-    """The request without anything that was meant for the API itself (rule 16)."""
+def anonymous(request: Request, api: Api) -> Request:
+    """The request without anything that was meant for the API itself (rule 16).
+
+    :raises OriginError: where it is not one that only reads.
+    """
     if request.method not in ("GET", "HEAD"):
         shown = api.redactor.url(request.url)
         raise OriginError(
             f"{request.method} {shown} was not sent: an origin of anonymous_origins is only read from.",
             url=shown,
         )
-    kept = [(name, value) for name, value in request.headers if name.lower() in HARMLESS_HEADERS]
+    kept = [(name, value) for name, value in request.headers if name.lower() in _HARMLESS_HEADERS]
     return replace(request, headers=Headers(kept), body=None, credentials=False, csrf_url=None)
 
 

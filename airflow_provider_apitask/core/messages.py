@@ -16,6 +16,7 @@ __all__ = [
     "Request",
     "Response",
     "Timeout",
+    "cookie_pairs",
 ]
 
 #: Seconds to connect, and seconds to wait for each further piece of the answer.
@@ -134,8 +135,9 @@ class Request:
         """The same request with these cookies besides those it has (RFC 6265 §5.4: one field)."""
         if not cookies:
             return self
-        pairs = dict(pair.split("=", 1) for pair in _cookie_pairs(self.headers.get("Cookie")))
-        text = "; ".join(f"{name}={value}" for name, value in {**pairs, **cookies}.items())
+        fields = "; ".join(self.headers.get_all("Cookie"))
+        pairs = {**cookie_pairs(fields), **cookies}
+        text = "; ".join(f"{name}={value}" for name, value in pairs.items())
         return self.with_headers(("Cookie", text))
 
 
@@ -194,5 +196,7 @@ class NetworkFailure:
         return f"{self.failure.value} ({self.detail})" if self.detail else self.failure.value
 
 
-def _cookie_pairs(field: str | None) -> list[str]:
-    return [pair for part in (field or "").split(";") if "=" in (pair := part.strip())]
+def cookie_pairs(field: str) -> dict[str, str]:
+    """The cookies of a Cookie header field."""
+    pairs = (part.strip().partition("=") for part in field.split(";"))
+    return {name: value for name, equals, value in pairs if equals}

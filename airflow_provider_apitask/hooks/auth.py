@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -31,7 +31,8 @@ from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Timeout
 from airflow_provider_apitask.core.problem import Redact
-from airflow_provider_apitask.core.templating import expand
+from airflow_provider_apitask.core.redaction import Redactor
+from airflow_provider_apitask.core.templating import expand, placeholders
 from airflow_provider_apitask.core.urls import is_absolute, join
 from airflow_provider_apitask.hooks.fields import Fields
 
@@ -85,14 +86,21 @@ class _Reader:
 
     def api_key(self) -> Auth:
         place = self.fields.choice("key_in", KEY_PLACES, "header")
-        name = self.fields.text("key_name", "X-API-Key" if place == "header" else "api_key")
+        if place == "header":
+            name = self.fields.header_name("key_name", "X-API-Key")
+        else:
+            name = self.fields.text("key_name", "api_key")
         return ApiKeyAuth(name, self._secret_or_password("key_secret", "api_key"), place)
 
     def headers(self) -> Auth:
         found = self.fields.mapping("headers_secret", secret=True)
         if not found:
             raise self.fields.error("headers_secret", "is empty, and auth_type 'headers' needs it")
-        return HeadersAuth({name: str(value) for name, value in found.items()})
+        if any(isinstance(value, (dict, list)) or value is None for value in found.values()):
+            raise self.fields.error("headers_secret", "must hold one text for each header")
+        headers = {name: str(value) for name, value in found.items()}
+        self.fields.check_headers("headers_secret", headers)
+        return HeadersAuth(headers)
 
     def oauth1(self) -> Auth:
         fields = self.fields
@@ -100,7 +108,7 @@ class _Reader:
         rsa_key = fields.text("oauth1_rsa_private_key")
         if method.startswith("RSA"):
             rsa_key = fields.needed("oauth1_rsa_private_key", f"the signature method {method}")
-        return OAuth1Auth(
+        auth = OAuth1Auth(
             OAuth1Settings(
                 client_key=fields.needed("oauth1_client_key", "auth_type 'oauth1'"),
                 client_secret=fields.text("oauth1_client_secret"),
@@ -111,12 +119,20 @@ class _Reader:
                 realm=fields.text("oauth1_realm"),
             )
         )
+        if method.startswith("RSA"):
+            try:
+                auth.signed(Request(Purpose.TEST, "GET", self.base_url))
+            except Exception:  # noqa: BLE001 - of libraries below oauthlib, each with its own
+                raise fields.error(
+                    "oauth1_rsa_private_key", "cannot be used: it must be a private RSA key in PEM"
+                ) from None
+        return auth
 
     def oauth2(self) -> Auth:
         fields = self.fields
         why = "auth_type 'oauth2'"
         grant = fields.choice("oauth2_grant", GRANT_TYPES, "client_credentials")
-        params = {name: str(value) for name, value in fields.mapping("oauth2_params").items()}
+        params = {name: str(value) for name, value in fields.mapping("oauth2_params", secret=True).items()}
         for name in ("audience", "resource"):
             if value := fields.text(f"oauth2_{name}"):
                 params[name] = value
@@ -152,9 +168,13 @@ class _Reader:
             "username": "{login}",
             "password": "{password}",
         }
-        content, content_type = encode_body(
-            expand(body, lambda path: login.get(path, f"{{{path}}}")), body_format
-        )
+        if "login" in placeholders(body):
+            fields.needed("login", why, login["login"])
+        filled = expand(body, lambda path: login.get(path, f"{{{path}}}"))
+        try:
+            content, content_type = encode_body(filled, body_format)
+        except ParameterError as error:
+            raise fields.error("session_body", f"cannot be sent ({error.message.rstrip('.')})") from None
         headers = Headers([("Accept", "application/json")])
         if content_type:
             headers = headers.merged([("Content-Type", content_type)])
@@ -174,12 +194,12 @@ class _Reader:
         settings = SessionSettings(
             request=request,
             token_path=fields.needed("session_path", why),
-            header=fields.text("session_header", "Authorization"),
+            header=fields.header_name("session_header", "Authorization"),
             template=template,
             lifetime=fields.number("session_lifetime"),
             lifetime_path=fields.text("session_lifetime_path") or None,
             base_url_path=fields.text("session_base_url_path") or None,
-            secrets=(conn.password or "", *(str(v) for v in body.values() if "{" not in str(v))),
+            secrets=(conn.password or "", *_literals(body)),
         )
         return SessionAuth(settings, **self._living())
 
@@ -215,7 +235,7 @@ class _Reader:
     def _living(self) -> dict[str, Any]:
         fields = self.fields
         codes = fields.items("renew_codes")
-        if not all(code.isdigit() and 100 <= int(code) <= 599 for code in codes):
+        if not all(code.isdecimal() and 100 <= int(code) <= 599 for code in codes):
             raise fields.error(
                 "renew_codes", f"is {codes!r}; it must be a list of HTTP codes such as 401, 403"
             )
@@ -223,6 +243,17 @@ class _Reader:
             codes=frozenset(map(int, codes)) or frozenset({401}), login_page=fields.text("login_page") or None
         )
         return {"clock": time.time, "renewal": renewal, "learned": self.learned, "redact": self.redact}
+
+
+def _literals(value: Any) -> Iterator[str]:
+    """The texts anywhere in a login body that somebody wrote down there."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _literals(item)
+    elif value is not None and not any(placeholders(value)):
+        yield str(value)
 
 
 _READERS: dict[str, Callable[[_Reader], Auth]] = {
@@ -276,11 +307,16 @@ def read_worker_auth(fields: Fields) -> Callable[[Any], Any] | None:
     if fields.choice("auth_type", AUTH_TYPES, "none") != "requests":
         return None
     path = fields.needed("requests_auth", "auth_type 'requests'")
+    params = fields.mapping("requests_auth_params", secret=True)
     module, _, name = path.rpartition(".")
+    login, password = fields.conn.login, fields.conn.password
     try:
         made = getattr(import_module(module), name)
-        positional = (fields.conn.login, fields.conn.password) if fields.conn.login else ()
-        auth: Callable[[Any], Any] = made(*positional, **fields.mapping("requests_auth_params", secret=True))
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise fields.error("requests_auth", f"is {path!r}, which cannot be made ({error})") from None
+        auth: Callable[[Any], Any] = made(*((login, password) if login else ()), **params)
+    except Exception as error:  # noqa: BLE001 - a class that anybody may have written
+        # Its text may quote what it was given.
+        said = Redactor([login or "", password or "", *map(str, params.values())]).line(str(error))
+        raise fields.error("requests_auth", f"is {path!r}, which cannot be made ({said})") from None
+    if not callable(auth):
+        raise fields.error("requests_auth", f"is {path!r}, which is no authentication of requests")
     return auth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import logging
 from dataclasses import dataclass, field
@@ -141,7 +142,8 @@ class _ApitaskReader:
         worker_auth = read_worker_auth(fields)
         auth = NoAuth() if worker_auth else read_auth(fields, base_url, timeout, learned, redactor.text)
         headers = self._headers()
-        redactor.add(*auth.secrets, *secret_values(headers), conn.password, fields.text("proxy_password"))
+        redactor.add(*auth.secrets, *secret_values(headers), conn.password)
+        redactor.add(*self._proxy_secrets(), *self._worker_secrets())
         api = Api(
             conn_id=conn.conn_id,
             base_url=base_url,
@@ -149,7 +151,7 @@ class _ApitaskReader:
             headers=headers,
             allow_http=allow_http,
             origins=self._origins(),
-            csrf=CsrfTokens(self._csrf(), redactor.text),
+            csrf=CsrfTokens(self._csrf(), redactor.text, learned),
             timeout=timeout,
             redactor=redactor,
         )
@@ -178,7 +180,7 @@ class _ApitaskReader:
         return OriginRules.parse(**given)
 
     def _csrf(self) -> CsrfSettings:
-        header = self._fields.text("csrf_header", CsrfSettings().header)
+        header = self._fields.header_name("csrf_header", CsrfSettings().header)
         return CsrfSettings(header=header, cookie=self._fields.text("csrf_cookie") or None)
 
     def _check_login_url(self, api: Api) -> None:
@@ -208,14 +210,36 @@ class _ApitaskReader:
         proxy = self._fields.text("proxy")
         if not proxy:
             return {}
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if parts.username or parts.password:
+        url = proxy if "://" in proxy else f"http://{proxy}"
+        if "@" in url:
             raise self._error("proxy", "has a user name in it; use the fields proxy_login and proxy_password")
+        try:
+            origin(url)
+        except OriginError:
+            what = f"is {proxy!r}; it must be a URL such as 'http://proxy:3128'"
+            raise self._error("proxy", what) from None
+        parts = urlsplit(url)
         login = self._fields.text("proxy_login")
         if login:
             user = f"{quote(login, safe='')}:{quote(self._fields.text('proxy_password'), safe='')}"
             parts = parts._replace(netloc=f"{user}@{parts.netloc}")
         return {"all": parts.geturl()}
+
+    def _proxy_secrets(self) -> tuple[str, ...]:
+        """The password, alone and as it is sent."""
+        password = self._fields.text("proxy_password")
+        pair = f"{self._fields.text('proxy_login')}:{password}"
+        return (password, base64.b64encode(pair.encode()).decode()) if password else ()
+
+    def _worker_secrets(self) -> list[str]:
+        """What an authentication of the requests library is made with, and a login as Basic sends it."""
+        if self._fields.text("auth_type") != "requests":
+            return []
+        given = self._fields.mapping("requests_auth_params", secret=True)
+        found = [str(value) for name, value in given.items() if name not in ("username", "user", "login")]
+        users = {self._conn.login, given.get("username")} - {None}
+        pairs = [f"{user}:{secret}" for user in users for secret in (self._conn.password, *found) if secret]
+        return [*found, *(base64.b64encode(pair.encode()).decode() for pair in pairs)]
 
     def _health(self) -> RequestSpec:
         method = self._fields.choice("health_method", ("GET", "HEAD"), "GET")
@@ -255,10 +279,7 @@ class _ApitaskReader:
 
     def _headers(self) -> Headers:
         value = self._fields.mapping("headers")
-        try:
-            RequestSpec(headers=value).checked()
-        except ParameterError as error:
-            raise self._error("headers", f"cannot be sent ({error.message.rstrip('.')})") from None
+        self._fields.check_headers("headers", value)
         return Headers(
             [
                 (name, wire_text(item))

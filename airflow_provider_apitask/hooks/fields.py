@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from airflow_provider_apitask.core.errors import ConnectionFieldError
+from airflow_provider_apitask.core.errors import ConnectionFieldError, ParameterError
+from airflow_provider_apitask.core.request_spec import RequestSpec
 
 __all__ = ["ConnectionLike", "Fields", "field_error", "truth"]
 
@@ -127,6 +128,19 @@ class Fields:
             shown = "" if secret else f", not {value!r}"
             raise self.error(name, f'must be a JSON object such as {{"name": "value"}}{shown}')
         return {str(key): item for key, item in value.items()}
+
+    def header_name(self, name: str, default: str) -> str:
+        """The name of a header that may be set."""
+        value = self.text(name, default)
+        self.check_headers(name, {value: ""})
+        return value
+
+    def check_headers(self, name: str, headers: Mapping[str, Any]) -> None:
+        """Refuse headers that cannot be sent; their values are not shown."""
+        try:
+            RequestSpec(headers=headers).checked()
+        except ParameterError as error:
+            raise self.error(name, f"cannot be sent ({error.message.rstrip('.')})") from None
 
     def items(self, name: str) -> list[str]:
         """A list of texts: a JSON array, or text with commas or line breaks."""

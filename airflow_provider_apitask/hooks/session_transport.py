@@ -10,7 +10,7 @@ from requests_oauthlib import OAuth2Session
 
 from airflow_provider_apitask.core.auth import DigestAuth, Exclusive, OAuth2Auth, TokenAuth
 from airflow_provider_apitask.core.errors import ApiTaskError, RequestFailedError
-from airflow_provider_apitask.core.exchange import HARMLESS_HEADERS
+from airflow_provider_apitask.core.exchange import anonymous
 from airflow_provider_apitask.core.messages import Headers, NetworkFailure, Purpose, Request
 from airflow_provider_apitask.core.origins import Trust
 from airflow_provider_apitask.drivers.blocking import BlockingTransport
@@ -37,7 +37,7 @@ def open_session(connection: ApiConnection) -> requests.Session:
         session.auth = credentials
     else:
         session = _Session()
-        session.auth = connection.options.worker_auth or credentials
+        session.auth = credentials
     options = connection.options
     session.trust_env = False
     session.headers.update(dict(connection.api.headers))
@@ -75,21 +75,32 @@ class _Credentials(AuthBase):
 
     def __init__(self, connection: ApiConnection) -> None:
         self._connection = connection
-        self._digest: Any = None
+        # A class of requests, which signs by itself.
+        self._own: Any = connection.options.worker_auth
         auth = connection.api.auth
         if isinstance(auth, DigestAuth):
-            self._digest = HTTPDigestAuth(*auth.credentials)
+            self._own = HTTPDigestAuth(*auth.credentials)
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._connection.api.admit(str(prepared.url)) is Trust.ANONYMOUS:
-            for name in [name for name in prepared.headers if name.lower() not in HARMLESS_HEADERS]:
+        api = self._connection.api
+        if api.admit(str(prepared.url)) is Trust.ANONYMOUS:
+            given = Headers(dict(prepared.headers))
+            asked = Request(Purpose.SUBMIT, prepared.method or "GET", str(prepared.url), given)
+            kept = dict(anonymous(asked, api).headers)
+            for name in [name for name in prepared.headers if name not in kept]:
                 del prepared.headers[name]
             return prepared
-        if self._digest is not None:
-            signed: requests.PreparedRequest = self._digest(prepared)
+        if self._own is not None:
+            signed: requests.PreparedRequest = self._own(prepared)
             return signed
+        body = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
         request = Request(
-            Purpose.SUBMIT, prepared.method or "GET", str(prepared.url), Headers(dict(prepared.headers))
+            Purpose.SUBMIT,
+            prepared.method or "GET",
+            str(prepared.url),
+            Headers(dict(prepared.headers)),
+            # A form is part of an OAuth 1.0 signature.
+            body if isinstance(body, bytes) else None,
         )
         ready = self._signed(request)
         prepared.url = ready.url

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_apitask.core.auth.base import Auth, Flow
 from airflow_provider_apitask.core.errors import AuthenticationError
-from airflow_provider_apitask.core.messages import Request, Response
+from airflow_provider_apitask.core.messages import Request, Response, cookie_pairs
 
 if TYPE_CHECKING:
     import httpx
@@ -59,5 +59,8 @@ class DigestAuth(Auth):
 
 
 def _with_fields_of(signed: httpx.Request, request: Request) -> Request:
-    fields = [(name, signed.headers[name]) for name in ("Authorization", "Cookie") if name in signed.headers]
-    return request.with_headers(*fields)
+    if "Authorization" not in signed.headers:
+        return request
+    made = request.with_headers(("Authorization", signed.headers["Authorization"]))
+    # Those that came with the challenge, besides the request's own.
+    return made.with_cookies(cookie_pairs(signed.headers.get("Cookie", "")))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from airflow_provider_apitask.core.auth.base import Auth
+from airflow_provider_apitask.core.errors import AuthenticationError
 from airflow_provider_apitask.core.messages import Request
 
 __all__ = ["SIGNATURE_METHODS", "OAuth1Auth", "OAuth1Settings"]
@@ -20,6 +22,8 @@ SIGNATURE_METHODS = (
     "PLAINTEXT",
 )
 _FORM = "application/x-www-form-urlencoded"
+#: What oauthlib leaves alone in a query, besides letters and digits.
+_QUERY = "%=&;:+~,*@!()/?'$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +69,25 @@ class OAuth1Auth(Auth):
             realm=s.realm or None,
         )
         # Only the parameters of a form are part of the signature (RFC 5849 §3.4.1.3.1).
-        is_form = (request.headers.get("Content-Type") or "").startswith(_FORM)
-        body = (request.body or b"").decode() if is_form else None
-        url, fields, _ = client.sign(
-            request.url,
-            request.method,  # type: ignore[arg-type]  # the stubs know some methods only
-            body,
-            {"Content-Type": _FORM} if is_form else None,
-        )
-        return replace(request, url=url).with_headers(("Authorization", fields["Authorization"]))
+        is_form = (request.headers.get("Content-Type") or "").lower().startswith(_FORM)
+        try:
+            _, fields, _ = client.sign(
+                _strict(request.url),
+                request.method,  # type: ignore[arg-type]  # the stubs know some methods only
+                (request.body or b"").decode() if is_form else None,
+                {"Content-Type": _FORM} if is_form else None,
+            )
+        except ValueError:
+            # Not oauthlib's text: it quotes the whole form.
+            raise AuthenticationError(
+                f"{request.method} {request.url} cannot be signed (OAuth 1.0): its query or its form is not "
+                "form-urlencoded.",
+                url=request.url,
+            ) from None
+        return request.with_headers(("Authorization", fields["Authorization"]))
+
+
+def _strict(url: str) -> str:
+    """A URL with the same parameters, as oauthlib wants it: it refuses ``[``, ``|`` and others in a query."""
+    path, mark, query = url.partition("?")
+    return f"{path}{mark}{quote(query, safe=_QUERY)}"

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote
 
 from airflow_provider_apitask.core.auth.base import Exclusive
 from airflow_provider_apitask.core.auth.token import Token, TokenAuth
@@ -123,26 +123,34 @@ class OAuth2Auth(TokenAuth):
                 raise self._refusal(
                     request, response, _ENDPOINT, "there is no access_token in the answer"
                 ) from None
-            why = ": ".join(filter(None, (error.error, error.description)))
+            said = ": ".join(filter(None, (error.error, error.description)))
             raise self._refusal(
-                request, response, _ENDPOINT, why if why and error.error != "missing_token" else None
+                request, response, _ENDPOINT, said if said and error.error != "missing_token" else None
             ) from None
-        except (ValueError, TypeError, AttributeError):
-            raise self._refusal(request, response, _ENDPOINT) from None
+        except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
+            # Not the body of a good answer: there may be a token in it.
+            why = "it is no answer of a token endpoint (RFC 6749 §5.1)" if response.ok else None
+            raise self._refusal(request, response, _ENDPOINT, why) from None
+        if not response.ok:
+            raise self._refusal(request, response, _ENDPOINT, "a token came with that code")
+        access_token = answer["access_token"]
+        if not access_token or not isinstance(access_token, str):
+            raise self._refusal(request, response, _ENDPOINT, "its access_token is no text")
         if refresh_token := answer.get("refresh_token"):
             self._refresh_token = str(refresh_token)
             self._learned(self._refresh_token)
-        return Token.living(str(answer["access_token"]), self._clock(), _seconds(answer.get("expires_in")))
+        return Token.living(access_token, self._clock(), _seconds(answer.get("expires_in")))
 
 
 def _basic(settings: OAuth2Settings) -> str:
-    # RFC 6749 §2.3.1: both are form-urlencoded before they are joined.
-    pair = f"{quote_plus(settings.client_id)}:{quote_plus(settings.client_secret)}"
+    # RFC 6749 §2.3.1: both are form-urlencoded before they are joined. A space as %20, which servers that
+    # decode forms and those that decode percents alone both understand.
+    pair = f"{quote(settings.client_id, safe='')}:{quote(settings.client_secret, safe='')}"
     return base64.b64encode(pair.encode()).decode()
 
 
 def _seconds(value: Any) -> float | None:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

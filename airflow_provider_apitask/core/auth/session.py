@@ -12,7 +12,7 @@ from airflow_provider_apitask.core.auth.token import Token, TokenAuth
 from airflow_provider_apitask.core.bodies import parse_json
 from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.extraction import MISSING, compile_path
-from airflow_provider_apitask.core.messages import Request, Response
+from airflow_provider_apitask.core.messages import Request, Response, cookie_pairs
 
 __all__ = ["SessionAuth", "SessionSettings"]
 
@@ -67,7 +67,11 @@ class SessionAuth(TokenAuth):
 
     def _with(self, request: Request, token: Token) -> Request:
         s = self._settings
-        return request.with_headers((s.header, s.template.replace("{token}", token.value)))
+        text = s.template.replace("{token}", token.value)
+        if s.header.lower() == "cookie" and (cookies := cookie_pairs(text)):
+            # The cookies of a CSRF token stay.
+            return request.with_cookies(cookies)
+        return request.with_headers((s.header, text))
 
     def _obtain(self) -> Generator[Steps, Any, Token]:
         s = self._settings
@@ -80,8 +84,16 @@ class SessionAuth(TokenAuth):
             self.base_url = str(self._found(response, s.base_url_path)).rstrip("/")
         seconds = s.lifetime
         if s.lifetime_path is not None:
-            seconds = float(self._found(response, s.lifetime_path))
+            seconds = self._seconds(response, s.lifetime_path)
         return Token.living(str(token), self._clock(), seconds)
+
+    def _seconds(self, response: Response, path: str) -> float:
+        try:
+            return float(self._found(response, path))
+        except (TypeError, ValueError, OverflowError):
+            raise self._refusal(
+                self._settings.request, response, _LOGIN, f"what is at {path!r} is no number of seconds"
+            ) from None
 
     def _found(self, response: Response, path: str) -> Any:
         found = _find(response, path)

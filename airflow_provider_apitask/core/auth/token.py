@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from airflow_provider_apitask.core.auth.base import Auth, Exclusive, Flow, Steps
 from airflow_provider_apitask.core.errors import AuthenticationError, LoginUnavailableError
@@ -56,7 +56,11 @@ class Renewal:
         location = response.headers.get("Location")
         if self.login_page is None or not location or not 300 <= response.status < 400:
             return False
-        return urlsplit(location).path.rstrip("/") == self.login_page.rstrip("/")
+        try:
+            path = urlsplit(urljoin(response.url, location)).path
+        except ValueError:
+            return False  # no URL: said by whoever would follow it
+        return path.rstrip("/") == self.login_page.rstrip("/")
 
 
 class TokenAuth(Auth):
@@ -134,7 +138,8 @@ class TokenAuth(Auth):
         if why is not None:
             said = f"{request.method} {request.url} answered {status_line(response)}: {self._redact(why)}"
         return AuthenticationError(
-            f"No credential from {what}: {said}. Check login, secrets and settings of the connection.",
+            f"No credential from {what}: {said.rstrip('.')}. "
+            "Check login, secrets and settings of the connection.",
             status_code=response.status,
             url=request.url,
         )
