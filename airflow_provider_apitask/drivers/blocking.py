@@ -107,24 +107,10 @@ class BlockingTransport:
         return self._transmit(request)
 
     def _transmit(self, request: Request) -> Response | NetworkFailure:
-        connect, read = request.timeout
-        proxy = self._options.proxy_for(request.url)
         time.sleep(self._limit.reserve(time.monotonic()))
         with Attempt(request) as attempt:
             try:
-                prepared = _prepared(request)
-                if self._options.worker_auth is not None and request.credentials:
-                    # Classes that answer a challenge keep its cookies here.
-                    prepared.prepare_cookies({})
-                    prepared = self._options.worker_auth(prepared)
-                how: dict[str, Any] = {
-                    "stream": True,
-                    "timeout": SocketTimeout(connect=connect, read=read),
-                    "proxies": {"all": proxy} if proxy else {},
-                }
-                with dispatch_hook(
-                    "response", prepared.hooks, self._adapter.send(prepared, **how), **how
-                ) as answer:
+                with self._answer(request) as answer:
                     attempt.answered = True
                     headers = checked_headers([(n, _text(v)) for n, v in answer.raw.headers.items()])
                     body = Body(request, answer.status_code, headers)
@@ -138,8 +124,19 @@ class BlockingTransport:
                     raise  # a defect in here, and not what the request says
                 return network_failure(error, request, attempt, _LIBRARY)
 
-    def _answer(self, prepared: requests.PreparedRequest, how: dict[str, Any]) -> requests.Response:
+    def _answer(self, request: Request) -> requests.Response:
         """Send; the classes of requests answer a challenge by a hook that sends once more."""
+        connect, read = request.timeout
+        proxy = self._options.proxy_for(request.url)
+        prepared = _prepared(request)
+        if self._options.worker_auth is not None and request.credentials:
+            prepared.prepare_cookies({})  # those of a challenge are kept there
+            prepared = self._options.worker_auth(prepared)
+        how: dict[str, Any] = {
+            "stream": True,
+            "timeout": SocketTimeout(connect=connect, read=read),
+            "proxies": {"all": proxy} if proxy else {},
+        }
         answer = self._adapter.send(prepared, **how)
         last: requests.Response = dispatch_hook("response", prepared.hooks, answer, **how)
         return last
