@@ -12,7 +12,7 @@ from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.extraction import MISSING, compile_path
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.messages import Request, Response
-from airflow_provider_apitask.core.problem import Redact, first_text, reason, status_line
+from airflow_provider_apitask.core.problem import Redact, cut, first_text, reason, status_line
 from airflow_provider_apitask.core.status import StatusWords, Verdict
 from airflow_provider_apitask.core.urls import resolve
 
@@ -178,6 +178,10 @@ class Reading:
         """Why the server says that the job failed."""
         return reason(self.document, error_path, self._redact)
 
+    def brief(self, value: Any) -> Any:
+        """A status, progress or id that is small enough to be kept, redacted where it is cut."""
+        return brief(value, self._redact)
+
     def usual_id(self) -> str | int | None:
         """An id where servers usually put it; the whole body where that is a plain text or number."""
         document = self.document
@@ -189,13 +193,15 @@ class Reading:
             )
         if isinstance(found, bool) or found is None:
             return None
-        return found if isinstance(found, int) else str(brief(found))
+        return found if isinstance(found, int) else str(self.brief(found))
 
 
-def brief(value: Any) -> Any:
+def brief(value: Any, redact: Redact = str) -> Any:
     """A status, progress or id that is small enough to be kept.
 
     Plain values stay as they are; of anything else it is the start of its JSON.
+
+    :param redact: takes secrets out of what is too long, before it is cut.
     """
     if value is None or isinstance(value, (bool, float)):
         return value
@@ -205,8 +211,9 @@ def brief(value: Any) -> Any:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = f"<{type(value).__name__}>"  # nested too deep
-    text = text[: _BRIEF + 1].encode("utf-8", "replace").decode()
-    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
+    if len(text) > _BRIEF:
+        text = cut(text, redact, _BRIEF)
+    return text.encode("utf-8", "replace").decode()
 
 
 def find_in(reading: Reading, path: str) -> Any:

@@ -30,7 +30,7 @@ from typing import Any
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call
-from airflow_provider_apitask.core.errors import ApiTaskError, error_from_dict
+from airflow_provider_apitask.core.errors import ApiTaskError, OriginError, error_from_dict
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.messages import NetworkFailure, Purpose, Request, Response
 from airflow_provider_apitask.core.next_request import next_request
@@ -168,6 +168,7 @@ class Operation:
     def _make(self, move: Move) -> Event | None:
         """Make a move: the only place where the state changes, and where texts are redacted."""
         redactor = self.api.redactor
+        move = self._without_secrets(move)
         if move.answer is not None:
             self.answer = move.answer
         state = move.state
@@ -180,6 +181,29 @@ class Operation:
         self._error = move.error.redacted(redactor)
         self.state = replace(state, error=self._error.to_dict())
         return Event(EventKind.ENDED, self._error.message, self._error.data)
+
+    def _without_secrets(self, move: Move) -> Move:
+        """Take out of what is kept of an answer what the server repeated of the credentials (rule 18)."""
+        redactor, old, state = self.api.redactor, self.state, move.state
+        if (state.job_id, state.values) != (old.job_id, old.values):
+            state = replace(state, job_id=redactor.kept(state.job_id), values=redactor.kept(state.values))
+        job = self.call.job
+        for name, request in (("status_url", job.status_request), ("result_url", job.result_request)):
+            url = getattr(state, name)
+            if url is None or url == getattr(old, name):
+                continue
+            kept: dict[str, Any] = {name: redactor.link(url)}
+            state = replace(state, **kept)
+            named = request is not None and request.endpoint is not None
+            if getattr(state, name) is None and not named and not state.phase.ended:
+                shown = redactor.url(url)
+                message = (
+                    f"The server gave {shown} as a link, with a credential of the connection in its path. "
+                    "That would be stored, so it is not followed: say where to ask with "
+                    f"job.{name.removesuffix('_url')}_request."
+                )
+                return failed(state, OriginError(message, url=shown, retryable=False))
+        return move if state is move.state else replace(move, state=state)
 
     def _inline_result(self, answer: Response) -> Move:
         # Another process may have sent the request.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_apitask.core.answers import Reading, brief
+from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.errors import (
     AnswerError,
     JobCancelledError,
@@ -25,7 +25,7 @@ _LISTS = "success_values, failure_values, cancelled_values or running_values"
 
 def job_over(turn: Turn, reading: Reading, status: Any, verdict: Verdict) -> Move:
     """The server said how the job ended; a word that nobody knows ends it loudly (rule 12)."""
-    state = replace(turn.state, status=brief(status))
+    state = replace(turn.state, status=reading.brief(status))
     turn = turn.at(state)
     if verdict is Verdict.SUCCEEDED:
         return job_succeeded(turn, reading)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_provider_apitask.core.answers import brief, find_in, read_status
+from airflow_provider_apitask.core.answers import find_in, read_status
 from airflow_provider_apitask.core.errors import (
     AnswerError,
     JobFailedError,
@@ -70,7 +70,10 @@ def _read_status(turn: Turn, response: Response) -> Move:
             return _running(turn, turn.state)
         return _check_failed(turn, reading.error("job.status_path", job.path_of_status).message.rstrip("."))
     progress = MISSING if job.progress_path is None else find_in(reading, job.progress_path)
-    known = {"status": brief(status), "progress": None if progress is MISSING else brief(progress)}
+    known = {
+        "status": reading.brief(status),
+        "progress": None if progress is MISSING else reading.brief(progress),
+    }
     state = replace(turn.state, **known)
     if verdict is not Verdict.RUNNING:
         return job_over(turn.at(state), reading, status, verdict)

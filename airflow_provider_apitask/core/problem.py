@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
@@ -13,7 +14,7 @@ from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.extraction import MISSING, compile_path
 from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Request, Response
 
-__all__ = ["Redact", "describe", "first_text", "reason", "status_line"]
+__all__ = ["Redact", "cut", "describe", "first_text", "reason", "status_line"]
 
 #: Takes secrets out of a text. It has to come before the text is cut: half a secret is one too.
 Redact = Callable[[str], str]
@@ -22,6 +23,8 @@ Redact = Callable[[str], str]
 _EXCERPT = 300
 #: What is looked at to make one.
 _WINDOW = 16 * _EXCERPT
+#: What a secret has no part in, mostly.
+_BETWEEN_WORDS = re.compile(r"[\s\"'<>,;&]")
 #: Where servers put the reason of an error, the most telling first.
 _TEXT_KEYS = ("message", "error_message", "errorMessage", "msg", "error_description", "description", "reason")
 _NESTED_KEYS = ("error", "errors", "detail", "details", "fault", "faultstring", "status_message", "exception")
@@ -39,15 +42,15 @@ def reason(document: Any, error_path: str | None, redact: Redact) -> str | None:
     """The reason that a JSON answer gives: at ``error_path``, as RFC 9457, or in a common shape."""
     if error_path:
         found = compile_path(error_path).find(document)
-        return None if found is MISSING or found is None else _cut(_flat(found), redact)
+        return None if found is MISSING or found is None else cut(_flat(found), redact)
     if not isinstance(document, dict):
         return None
     # A title alone may be that of the job; a problem has more (RFC 9457 §3.1).
     if isinstance(document.get("title"), str) and ("detail" in document or "type" in document):
         parts = (document["title"], document.get("detail"))
-        return _cut(": ".join(part for part in parts if isinstance(part, str) and part), redact) or None
+        return cut(": ".join(part for part in parts if isinstance(part, str) and part), redact) or None
     found = _common(document, depth=0) or document.get("title")
-    return _cut(found, redact) if found and isinstance(found, str) else None
+    return cut(found, redact) if found and isinstance(found, str) else None
 
 
 def first_text(response: Response, redact: Redact) -> str:
@@ -58,7 +61,7 @@ def first_text(response: Response, redact: Redact) -> str:
     start = replace(response, body=response.body[: 4 * _WINDOW])
     text = " ".join(decode_text(start).split())
     kind = response.media_type or "no Content-Type"
-    return f"the body ({kind}, {len(response.body)} bytes) begins {_cut(text, redact)!r}"
+    return f"the body ({kind}, {len(response.body)} bytes) begins {cut(text, redact)!r}"
 
 
 def describe(request: Request, event: Response | NetworkFailure, redact: Redact) -> str:
@@ -115,6 +118,11 @@ def _code(error: dict[str, Any]) -> str:
     return ""
 
 
-def _cut(text: str, redact: Redact) -> str:
-    text = redact(text[:_WINDOW])
-    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…"
+def cut(text: str, redact: Redact, longest: int = _EXCERPT) -> str:
+    """The start of a text, redacted before it is cut."""
+    if len(text) > _WINDOW:
+        # Half a secret would not be known: the word that is cut goes whole.
+        ends = [match.end() for match in _BETWEEN_WORDS.finditer(text, 0, _WINDOW)]
+        text = f"{text[: ends[-1] if ends else _WINDOW]}…"
+    text = redact(text)
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -12,13 +12,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
 
 __all__ = ["MASK", "Redactor", "is_secret_name"]
 
 MASK = "***"
 #: Shorter values are not replaced: they would turn whole texts into asterisks.
 _MIN_LENGTH = 4
+#: Shorter values are left in what a job is followed by: a password may well be ``jobs``.
+_MIN_LENGTH_KEPT = 8
 #: Longest message, characters: what an event, a log line and a database row can bear.
 _LONGEST_LINE = 2000
 
@@ -41,6 +43,7 @@ _CREDENTIAL_FIELD = re.compile(
     re.IGNORECASE,
 )
 _SCHEME_VALUE = re.compile(r"\b(Bearer|Basic|Digest|Negotiate)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _URL = re.compile(r"\bhttps?://[^\s\"'<>]+", re.IGNORECASE)
 
 
@@ -70,15 +73,7 @@ class Redactor:
         for secret in secrets:
             if not secret or len(secret) < _MIN_LENGTH:
                 continue
-            encoded = base64.b64encode(secret.encode()).decode()
-            written = {
-                json.dumps(secret)[1:-1],
-                json.dumps(secret, ensure_ascii=False)[1:-1],
-                repr(secret)[1:-1],
-            }
-            self._values.update(
-                {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), encoded}, written
-            )
+            self._values |= _written(secret)
         # The longest first, so that a value that holds another is replaced whole.
         ordered = sorted(self._values, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
@@ -112,24 +107,74 @@ class Redactor:
     def url(self, url: str) -> str:
         """Redact a URL: user info and the values of secret query parameters go, the rest stays."""
         try:
-            parts = urlsplit(self._known(url))
+            parts = urlsplit(url)
         except ValueError:
             return "<not a URL>"
         netloc = f"{MASK}@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
-        query = "&".join(map(_mask_parameter, parts.query.split("&"))) if parts.query else ""
-        return urlunsplit(parts._replace(netloc=netloc, query=query, fragment=""))
+        query = "&".join(map(self._masked, parts.query.split("&"))) if parts.query else ""
+        return self._known(urlunsplit(parts._replace(netloc=netloc, query=query, fragment="")))
+
+    def link(self, url: str) -> str | None:
+        """A URL of the server that is kept to be asked later, without the credentials it may repeat.
+
+        Each request gets them anew from the connection.
+
+        :returns: the URL without the query parameters that hold one; None where its path does.
+        """
+        parts = urlsplit(url)
+        if self.holds(parts.path) or self.holds(unquote(parts.path)):
+            return None
+        if not parts.query:
+            return url
+        query = "&".join(pair for pair in parts.query.split("&") if not self._is_credential(pair))
+        return urlunsplit(parts._replace(query=query))
+
+    def kept(self, value: Any) -> Any:
+        """A (nested) JSON value of the server that later requests need, without known secrets."""
+        if isinstance(value, str):
+            if not self.holds(unquote_plus(value)) and not self.holds(value):
+                return value
+            return (self.link(value) if _URL.match(value) or value.startswith("/") else None) or MASK
+        if isinstance(value, Mapping):
+            return {name: self.kept(item) for name, item in value.items()}
+        return [self.kept(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    def holds(self, text: str) -> bool:
+        """Whether a known secret, other than a very short one, stands in a text."""
+        return any(value in text for value in self._values if len(value) >= _MIN_LENGTH_KEPT)
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Redact header fields: by name, else by what is known."""
         return [(name, MASK if is_secret_name(name) else self.text(value)) for name, value in headers]
 
+    def _is_credential(self, parameter: str) -> bool:
+        name, _, value = parameter.partition("=")
+        plain = unquote_plus(value)
+        if any(map(self.holds, (parameter, plain, unquote_plus(plain)))):
+            return True
+        return plain in self._values and is_secret_name(name)
+
+    def _masked(self, parameter: str) -> str:
+        name, equals, value = parameter.partition("=")
+        if equals and value and (is_secret_name(name) or self._is_credential(parameter)):
+            return f"{self._known(name)}={MASK}"
+        return parameter
+
     def _known(self, text: str) -> str:
         return self._pattern.sub(MASK, text) if self._pattern else text
 
 
-def _mask_parameter(parameter: str) -> str:
-    name, equals, value = parameter.partition("=")
-    return f"{name}={MASK}" if equals and value and is_secret_name(name) else parameter
+def _written(secret: str) -> set[str]:
+    """A secret in each way that a server may write it: in a URL, a form, JSON, Python or Base64."""
+    standard = base64.b64encode(secret.encode()).decode()
+    escaped = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+    escaped |= {_ESCAPE.sub(lambda match: match.group().lower(), text) for text in escaped}
+    escaped |= {quote(text, safe="") for text in escaped}  # in a URL that is a parameter of a URL
+    return {
+        *(secret, standard, standard.rstrip("="), base64.urlsafe_b64encode(secret.encode()).decode()),
+        *(json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]),
+        *escaped,
+    }
 
 
 def _mask_named(match: re.Match[str]) -> str:

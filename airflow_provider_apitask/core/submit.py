@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_provider_apitask.core.answers import Links, Reading, brief, find_in, read_status, submit_links
+from airflow_provider_apitask.core.answers import Links, Reading, find_in, read_status, submit_links
 from airflow_provider_apitask.core.call import Mode
 from airflow_provider_apitask.core.errors import (
     AnswerError,
@@ -136,7 +136,7 @@ def _followed(turn: Turn, state: State, reading: Reading) -> Move:
     job, response = turn.call.job, reading.response
     status, verdict = read_status(reading, job, turn.words)
     if status is not MISSING:
-        state = replace(state, status=brief(status))
+        state = replace(state, status=reading.brief(status))
     if state.status_url is None and not job.asks_for_status:
         return _not_followed(turn, state, reading, verdict)
     # `status` may be that of the request ("success": it was accepted) unless the author said that
@@ -184,7 +184,7 @@ def _job_id(turn: Turn, state: State, reading: Reading) -> str | int | None:
         raise reading.error("job.job_id", name)
     if isinstance(found, (dict, list, bool)):
         raise reading.error("job.job_id", name, "which is no text or number there")
-    return found if isinstance(found, int) else str(brief(found))
+    return found if isinstance(found, int) else str(reading.brief(found))
 
 
 def _submitted(turn: Turn, state: State, reading: Reading) -> Event:

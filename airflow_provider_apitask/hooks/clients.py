@@ -14,12 +14,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from airflow_provider_apitask.hooks.connection import read_connection
+from airflow_provider_apitask.hooks.connection import ApiConnection, read_connection
 from airflow_provider_apitask.hooks.fields import ConnectionLike
 from airflow_provider_apitask.hooks.masking import mask_on_triggerer
 
@@ -39,6 +40,9 @@ LOOKUP_RETRY = 30.0
 LOOKUP_TIMEOUT = 60.0
 #: Seconds that sessions stay open after the last trigger has gone.
 LINGER = 60.0
+
+#: What kinds of authentication import when they are first used.
+_LIBRARIES = {"OAuth2Auth": "oauthlib.oauth2", "OAuth1Auth": "oauthlib.oauth1", "DigestAuth": "httpx"}
 
 Lookup = Callable[[str], Awaitable[ConnectionLike]]
 
@@ -163,7 +167,7 @@ class ClientPool:
             return old
         # Reading may import libraries: not on the event loop. In a thread that Airflow knows of, as reading
         # Extra tells the supervisor what to mask, which kills the triggerer of 3.2 from any other.
-        read = await sync_to_async(read_connection, thread_sensitive=False)(conn, mask_on_triggerer)
+        read = await sync_to_async(_read, thread_sensitive=False)(conn, mask_on_triggerer)
         client = Client(read.api, EventLoopTransport(read.api, read.options), mark, fresh_until)
         if not self._holders and self._closing is None:
             # Everybody has gone meanwhile: nobody would close it.
@@ -185,6 +189,15 @@ class ClientPool:
             raise
         self._closing = None  # from here on a new holder must not stop it half-way
         await self.close()
+
+
+def _read(conn: ConnectionLike, learned: Callable[[str], None]) -> ApiConnection:
+    """Read a connection and import what its authentication needs, which takes too long on an event loop."""
+    read = read_connection(conn, learned)
+    library = _LIBRARIES.get(type(read.api.auth).__name__)
+    if library is not None:
+        import_module(library)
+    return read
 
 
 async def _retire(client: Client) -> None:

@@ -111,9 +111,12 @@ class ApiStatusTrigger(BaseTrigger):
         from airflow_provider_apitask.triggers.handover import push_answer
 
         api = await self._first_api(pool, call.job.status_grace)
+        # A thousand triggers wake at once here: each goes on in small steps, so that others get their turn.
+        await asyncio.sleep(0)
         operation = Operation(call, api, state, jitter=random.random)
 
         async def send(request: Request) -> Inbound:
+            await asyncio.sleep(0)
             async with pool.use(self.api_conn_id) as client:
                 # What comes back is redacted with the credentials that went along.
                 operation.api = client.api
@@ -167,3 +170,7 @@ class ApiStatusTrigger(BaseTrigger):
 def _import_client() -> None:
     import airflow_provider_apitask.drivers.event_loop
     import airflow_provider_apitask.hooks.clients  # noqa: F401
+    from airflow_provider_apitask.core.extraction import compile_path
+    from airflow_provider_apitask.core.job import DEFAULT_STATUS_PATH
+
+    compile_path(DEFAULT_STATUS_PATH)  # builds the parser of paths at its first use
