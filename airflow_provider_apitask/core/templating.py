@@ -89,7 +89,8 @@ def _appended(url: str, rest: str) -> str:
     path, mark, query = url.partition("?")
     if not rest or rest.startswith(("?", "&", "#")):
         return url + (rest.replace("?", "&", 1) if mark else rest)
-    joined = f"{path.rstrip('/')}{rest}"
+    # One slash between the two; a URL that ends in one and is continued without keeps it.
+    joined = f"{path.rstrip('/') if rest.startswith('/') else path}{rest}"
     return f"{joined}{'&' if '?' in rest else '?'}{query}" if query else joined
 
 

@@ -76,6 +76,7 @@ def test_expand(template: Any, expanded: Any) -> None:
         ("{query}?f=1", "https://h/v1/jobs/5?api-version=2&f=1"),
         ("{rooted}", "https://h/v1/jobs/5/"),
         ("{rooted}/result", "https://h/v1/jobs/5/result"),
+        ("{rooted}result", "https://h/v1/jobs/5/result"),
         ("{run-id}", "a%3Ab%2Bc%2Fd%20e"),
         (r"/a\{b\}", "/a{b}"),
     ],
