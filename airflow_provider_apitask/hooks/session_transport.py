@@ -34,10 +34,9 @@ def open_session(connection: ApiConnection) -> requests.Session:
     if isinstance(auth, OAuth2Auth):
         token = {"access_token": credentials.token(auth), "token_type": "Bearer"}
         session: requests.Session = _OAuth2Session(token=token)
-        session.auth = credentials
     else:
         session = _Session()
-        session.auth = credentials
+    session.auth = credentials
     options = connection.options
     session.trust_env = False
     session.headers.update(dict(connection.api.headers))
