@@ -151,8 +151,8 @@ def test_how_a_token_may_be_written(content_type: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("expires_in", "lives"),
     [
-        (3600, 3540), ("3600", 3540), (3600.0, 3540), (3600.9, 3540), (100, 90), ("100", 90),
-        (None, None), (0, None), (-1, None), ("0", None), ("-5", None), (10**400, None),
+        (3600, 3540), ("3600", 3540), (3600.0, 3540), (100, 90), ("100", 90),
+        (None, None), (0, None), (-1, None), ("0", None), ("-5", None),
     ],
 )  # fmt: skip
 def test_how_long_it_lives(expires_in: Any, lives: float | None) -> None:
