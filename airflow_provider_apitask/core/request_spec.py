@@ -78,7 +78,8 @@ class RequestSpec:
         if not checks.is_open(method):
             if not isinstance(method, str) or not _TOKEN.fullmatch(method):
                 raise ParameterError(
-                    f"{prefix}method must be an HTTP method such as {', '.join(METHODS)}, not {method!r}.",
+                    f"{prefix}method must be an HTTP method such as {', '.join(METHODS)}, not "
+                    f"{checks.shown(method)}.",
                     parameter=f"{prefix}method",
                 )
             method = method.upper()
@@ -125,7 +126,9 @@ def _checked_headers(headers: Any, parameter: str) -> Any:
         if checks.is_open(name):
             continue
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ParameterError(f"{parameter}: {name!r} is no name of a header field.", parameter=parameter)
+            raise ParameterError(
+                f"{parameter}: {checks.shown(name)} is no name of a header field.", parameter=parameter
+            )
         if name.lower() in _TRANSPORT_HEADERS:
             raise ParameterError(
                 f"{parameter}: {name} is set by the HTTP client itself and cannot be given.",

@@ -151,6 +151,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
         return self._run(context, lambda: state_of_event(event))
 
+    @checks.rendered()
     def call(self) -> Call:
         """The call with its rendered parameters, checked whole before anything is sent.
 
@@ -181,6 +182,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             max_response_bytes=checks.number(self.max_response_bytes, "max_response_bytes", whole=True),
         )
 
+    @checks.rendered()
     def _run(self, context: Context, start: Callable[[], State]) -> Any:
         """Run the call from the state that ``start`` gives, until it ends or is deferred."""
         import random

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Response
 from airflow_provider_apitask.core.redaction import Redactor, is_secret_name
@@ -58,8 +59,8 @@ def state_of_event(event: Any) -> State:
     version = event.get("version") if isinstance(event, Mapping) else None
     if not isinstance(event, Mapping) or version != _EVENT_VERSION:
         raise ParameterError(
-            f"The trigger's event cannot be read: its version is {version!r}, and this package reads version "
-            f"{_EVENT_VERSION}. The job itself may still be running on the server.",
+            f"The trigger's event cannot be read: its version is {shown(version)}, and this package reads "
+            f"version {_EVENT_VERSION}. The job itself may still be running on the server.",
             parameter="event",
         )
     return State.from_dict(event.get("state", {}))
