@@ -196,7 +196,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             hook = ApiHook(self.api_conn_id)
             answer = pull_answer(context) if state.inline else None
             call = self.call()
-            hook.api.redactor.add(*_secrets_of(call))
+            hook.api.redactor.add(*call.secrets())
             operation = Operation(call, hook.api, state, answer=answer, jitter=random.random)
             with hook.transport() as transport:
                 return self._drive(context, operation, transport)
@@ -264,22 +264,6 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
 def _default_deferrable(mode: str) -> bool:
     return mode == "async" or conf.getboolean("operators", "default_deferrable", fallback=False)
-
-
-def _secrets_of(call: Call) -> list[str]:
-    """The credentials that the author put into the request: a server may repeat them."""
-    from airflow_provider_apitask.core.redaction import is_secret_name
-    from airflow_provider_apitask.core.urls import wire_text
-
-    found: list[str] = []
-    for fields in (call.request.headers, call.request.params, call.request.body):
-        for name, value in fields.items() if isinstance(fields, dict) else ():
-            if is_secret_name(str(name)):
-                items = value if isinstance(value, (list, tuple)) else [value]
-                texts = [wire_text(item) for item in items if isinstance(item, (str, bytes))]
-                # With its scheme, and without: "Bearer abc".
-                found += [part for text in texts for part in (text, text.rpartition(" ")[2])]
-    return found
 
 
 def _submit_value(inbound: Inbound) -> Any:

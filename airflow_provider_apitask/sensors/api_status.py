@@ -238,6 +238,7 @@ class ApiStatusSensor(BaseSensorOperator):
             timeout=self.request_timeout,
             max_response_bytes=self.max_response_bytes,
         )
+        hook.api.redactor.add(*call.secrets())
         return Operation(call, hook.api, state, answer=answer, jitter=random.random)
 
     def _job_to_follow(self) -> AsyncJob:

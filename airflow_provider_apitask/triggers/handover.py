@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Response
-from airflow_provider_apitask.core.redaction import Redactor, is_secret_name
+from airflow_provider_apitask.core.redaction import Redactor, is_credential_name, is_secret_name
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.urls import wire_text
 
@@ -87,7 +87,7 @@ def refuse_stored_secrets(job: AsyncJob) -> None:
         for part in ("headers", "params"):
             fields = getattr(request, part, None)
             for name in fields if isinstance(fields, Mapping) else ():
-                if is_secret_name(str(name)):
+                if is_credential_name(str(name)):
                     raise ParameterError(
                         f"job.{parameter}.{part}: {name} looks like a credential, and would be stored in "
                         "Airflow's database while the task is deferred. Put it into the connection, or set "
