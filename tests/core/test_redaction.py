@@ -178,7 +178,7 @@ def test_the_last_hundred_tokens_are_known() -> None:
     for number in range(250):
         redactor.learn(f"token-{number:04d}")
         redactor.learn("refresh-token")
-    said = redactor.text(" ".join(["configured", "refresh-token", "token-0249", "token-0151", "token-0150"]))
+    said = redactor.text("configured refresh-token token-0249 token-0151 token-0150")
     assert said == f"{MASK} {MASK} {MASK} {MASK} token-0150"
     assert repr(redactor).count("0") <= 3  # not 251 of them, in some spellings each
 
