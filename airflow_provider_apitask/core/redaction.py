@@ -93,7 +93,8 @@ class Redactor:
         """Know a value that was got at run time, such as a token, until a hundred newer ones have come."""
         if len(secret) < _MIN_LENGTH:
             return
-        self._learned[secret] = self._learned.pop(secret, None) or _written(secret)
+        known = self._learned.pop(secret) if secret in self._learned else _written(secret)
+        self._learned[secret] = known  # the newest
         while len(self._learned) > _LEARNED:
             del self._learned[next(iter(self._learned))]
         self._order()

@@ -58,7 +58,7 @@ class Canaries:
 
     def rsa_key(self, place: str) -> str:
         """Make a private RSA key in PEM, of which some lines are canaries."""
-        canaries: list[str] = []
+        pem, canaries = "", list[str]()
         while len(canaries) < 2:
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

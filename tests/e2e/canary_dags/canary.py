@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import dag, task
-from canary_trigger import CallWithDefect
+from canary_trigger import CallWithDefect  # type: ignore[import-not-found]  # a folder of plugins
 
 from airflow_provider_apitask import ApiCallOperator, ApiStatusSensor
 
@@ -80,13 +80,12 @@ def canary() -> None:
         CallWithDefect(task_id=conn_id, api_conn_id=conn_id, endpoint="/jobs/slow", job=QUICK, defect=defect)
     call("field_error", "bad_headers", "/ok")
     call("rsa_error", "bad_rsa", "/ok")
-    secret = "{{ var.value.author_token }}"
-    call("in_timeout", "basic", "/ok", timeout=secret)
-    call("in_method", "basic", "/ok", method=f"{secret} {secret}")
-    call("in_path_of_answer", "basic", "/ok", response_path=f"{secret}[")
+    call("in_timeout", "basic", "/ok", timeout=SECRET)
+    call("in_method", "basic", "/ok", method=f"{SECRET} {SECRET}")
+    call("in_path_of_answer", "basic", "/ok", response_path=f"{SECRET}[")
     for name, value in NO_PLACES.items():
         call(f"in_{name}", "basic", "/jobs/inline", job={**QUICK, name: value})
-    ApiStatusSensor(task_id="sensor_no_handle", api_conn_id="basic", handle=secret, deferrable=True)
+    ApiStatusSensor(task_id="sensor_no_handle", api_conn_id="basic", handle=SECRET, deferrable=True)
     call("parameter_error", "basic", "/ok", headers={"X-Api-Key": "{{ var.value.author_token }}\nX: y"})
     author = {"X-Api-Key": "{{ var.value.author_token }}", "Accept": "application/json"}
     call("author_header", "basic", "/refuse/400", headers=author, query_params={"q": 1})
@@ -100,10 +99,15 @@ def canary() -> None:
 
 #: Unexpected exceptions in a trigger, by the connection that it uses alone.
 DEFECTS = {"broken_library": "library", "broken_oauth2": "library", "broken_trigger": "trigger"}
+SECRET = "{{ var.value.author_token }}"
 #: Parameters of a job into which a template puts a secret by mistake.
-NO_PLACES = dict.fromkeys(("poll_interval", "final_codes", "unknown_status"), "{{ var.value.author_token }}")
-NO_PLACES["status_path"] = "{{ var.value.author_token }}["
-NO_PLACES["status_request"] = {"endpoint": "/x", "timeout": NO_PLACES["poll_interval"]}
+NO_PLACES: dict[str, Any] = {
+    "poll_interval": SECRET,
+    "final_codes": SECRET,
+    "unknown_status": SECRET,
+    "status_path": f"{SECRET}[",
+    "status_request": {"endpoint": "/x", "timeout": SECRET},
+}
 #: A link that the author picks from the answer, and that holds the key.
 EXTRACT = {"extract": {"link": "$.link"}, "status_request": "{link}"}
 
