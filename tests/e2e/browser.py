@@ -221,10 +221,6 @@ class ConnectionForm(_Page):
         )
         file.write_bytes(b64decode(taken["data"]))
 
-    def can_be_saved(self) -> bool:
-        """Whether "Save" can be pressed."""
-        return self.find("[role=dialog] button", "Save").is_enabled()
-
     def save(self) -> None:
         """Press "Save" and wait until the dialog is closed."""
         self.click("[role=dialog] button", "Save")

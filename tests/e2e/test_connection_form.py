@@ -249,7 +249,6 @@ def test_saved_with_no_change_at_all(page: ConnectionsPage, airflow: ApiServer) 
     assert stored["password"] == "canary-of-a-password"
 
     form = page.edit("same")
-    print("CAN BE SAVED", form.can_be_saved())
     form.save()
     assert airflow.stored("same") == stored
 
