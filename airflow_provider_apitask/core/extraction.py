@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
+from airflow_provider_apitask.core.checks import quotes, shown
 from airflow_provider_apitask.core.errors import ParameterError
 
 __all__ = ["MISSING", "Path", "check_path", "compile_path"]
@@ -52,11 +53,13 @@ def check_path(text: Any, parameter: str) -> None:
     if not isinstance(text, str) or not text.strip():
         raise ParameterError(
             f"{parameter} must be a JSONPath such as '$.status' or a dotted path such as 'result.id', "
-            f"not {text!r}.",
+            f"not {shown(text)}.",
             parameter=parameter,
         )
     if text.count("[") != text.count("]") or text.count("(") != text.count(")"):
-        raise ParameterError(f"{parameter}: the path {text!r} has unbalanced brackets.", parameter=parameter)
+        raise ParameterError(
+            f"{parameter}: the path {shown(text)} has unbalanced brackets.", parameter=parameter
+        )
     if not text.startswith("$"):
         _DottedPath(text, parameter)
 
@@ -83,7 +86,7 @@ class _DottedPath:
             if not match:
                 rest = text[position:]
                 raise ParameterError(
-                    f"{parameter}: {text!r} is no dotted path, it cannot be read from {rest!r} on.",
+                    f"{parameter}: {shown(text)} is no dotted path, it cannot be read from {shown(rest)} on.",
                     parameter=parameter,
                 )
             index, single, double, name = match.group("index", "single", "double", "name")
@@ -95,7 +98,7 @@ class _DottedPath:
                 position += 1
                 if position == len(text):
                     raise ParameterError(
-                        f"{parameter}: the path {text!r} ends in a dot.", parameter=parameter
+                        f"{parameter}: the path {shown(text)} ends in a dot.", parameter=parameter
                     )
         self._steps = tuple(steps)
 
@@ -124,7 +127,8 @@ class _JsonPath:
         try:
             self._expression = parse(text)
         except (JSONPathError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ParameterError(f"{text!r} is no valid JSONPath: {error}", parameter="path") from None
+            why = f": {error}" if quotes() else "."
+            raise ParameterError(f"{shown(text)} is no valid JSONPath{why}", parameter="path") from None
 
     def find(self, document: Any) -> Any:
         try:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.bodies import BODY_FORMATS
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.redaction import is_credential_name
 from airflow_provider_apitask.core.templating import placeholders
 from airflow_provider_apitask.core.urls import wire_text
 
@@ -81,7 +82,8 @@ class RequestSpec:
         if not checks.is_open(method):
             if not isinstance(method, str) or not _TOKEN.fullmatch(method):
                 raise ParameterError(
-                    f"{prefix}method must be an HTTP method such as {', '.join(METHODS)}, not {method!r}.",
+                    f"{prefix}method must be an HTTP method such as {', '.join(METHODS)}, not "
+                    f"{checks.shown(method)}.",
                     parameter=f"{prefix}method",
                 )
             method = method.upper()
@@ -107,6 +109,11 @@ class RequestSpec:
         for part in (self.endpoint, self.params, self.headers, self.body):
             yield from placeholders(part)
 
+    def secrets(self) -> Iterator[str]:
+        """The credentials that the author put into the request: a server may repeat them."""
+        for part in (self.headers, self.params, self.body):
+            yield from _secrets_in(part)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as a dict."""
         return {
@@ -114,6 +121,24 @@ class RequestSpec:
             for field in fields(self)
             if (value := getattr(self, field.name)) != field.default
         }
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """The texts in a (nested) value under names of credentials."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _secrets_in(item)
+    if not isinstance(value, Mapping):
+        return
+    for name, item in value.items():
+        if not is_credential_name(str(name)):
+            yield from _secrets_in(item)
+            continue
+        for given in item if isinstance(item, (list, tuple)) else (item,):
+            text = given.decode(errors="replace") if isinstance(given, bytes) else given
+            if isinstance(text, str):
+                # With its scheme, and without: "Bearer abc".
+                yield from (text, text.rpartition(" ")[2])
 
 
 def has_control(text: str) -> bool:
@@ -128,7 +153,9 @@ def _checked_headers(headers: Any, parameter: str) -> Any:
         if checks.is_open(name):
             continue
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ParameterError(f"{parameter}: {name!r} is no name of a header field.", parameter=parameter)
+            raise ParameterError(
+                f"{parameter}: {checks.shown(name)} is no name of a header field.", parameter=parameter
+            )
         if name.lower() in _TRANSPORT_HEADERS:
             raise ParameterError(
                 f"{parameter}: {name} is set by the HTTP client itself and cannot be given.",

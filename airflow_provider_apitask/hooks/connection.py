@@ -136,7 +136,7 @@ class _ApitaskReader:
         redactor = Redactor()
 
         def learned(secret: str) -> None:
-            redactor.add(secret)
+            redactor.learn(secret)
             self._learned(secret)
 
         worker_auth = read_worker_auth(fields)
@@ -162,6 +162,8 @@ class _ApitaskReader:
             proxies=self._proxies(),
             rate_limit=fields.number("rate_limit"),
             worker_auth=worker_auth,
+            ca_field="ca_bundle",
+            cert_fields=("client_cert", "client_key"),
         )
         return ApiConnection(api, options, health=self._health())
 

@@ -178,6 +178,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         if self._current is not None:
             self._current.kill()
 
+    @checks.rendered()
     def call(self, context: Context) -> Call:
         """The call with its rendered parameters, checked whole before anything is sent.
 
@@ -215,9 +216,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
         hook = ApiHook(self.api_conn_id)
         call = self.call(context)
-        hook.api.redactor.add(*_secrets_of(call))
+        hook.api.redactor.add(*call.secrets())
         return CallRun(call, hook, context, self._report)
 
+    @checks.rendered()
     def _run(self, context: Context, start: Callable[[CallRun], None]) -> Any:
         """Run the call from where ``start`` puts it, until it ends or is deferred."""
         from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -286,22 +288,6 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
 def _default_deferrable(mode: str) -> bool:
     return mode == "async" or conf.getboolean("operators", "default_deferrable", fallback=False)
-
-
-def _secrets_of(call: Call) -> list[str]:
-    """The credentials that the author put into the request: a server may repeat them."""
-    from airflow_provider_apitask.core.redaction import is_secret_name
-    from airflow_provider_apitask.core.urls import wire_text
-
-    found: list[str] = []
-    for fields in (call.request.headers, call.request.params, call.request.body):
-        for name, value in fields.items() if isinstance(fields, dict) else ():
-            if is_secret_name(str(name)):
-                items = value if isinstance(value, (list, tuple)) else [value]
-                texts = [wire_text(item) for item in items if isinstance(item, (str, bytes))]
-                # With its scheme, and without: "Bearer abc".
-                found += [part for text in texts for part in (text, text.rpartition(" ")[2])]
-    return found
 
 
 def _submit_value(inbound: Inbound | None) -> Any:
