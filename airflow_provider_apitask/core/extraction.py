@@ -43,6 +43,9 @@ class Path(Protocol):
     def find(self, document: Any) -> Any:
         """The value at the path: ``MISSING`` for none, a list where the path matches several."""
 
+    def find_all(self, document: Any) -> list[Any]:
+        """Each value that the path matches; a value that is a list itself stays one."""
+
 
 def check_path(text: Any, parameter: str) -> None:
     """Refuse what cannot be a path, cheaply enough for the parsing of a DAG file.
@@ -112,6 +115,10 @@ class _DottedPath:
                 return MISSING
         return document
 
+    def find_all(self, document: Any) -> list[Any]:
+        found = self.find(document)
+        return [] if found is MISSING else [found]
+
 
 class _JsonPath:
     __slots__ = ("_expression",)
@@ -127,15 +134,18 @@ class _JsonPath:
             raise ParameterError(f"{text!r} is no valid JSONPath: {error}", parameter="path") from None
 
     def find(self, document: Any) -> Any:
-        try:
-            found = [match.value for match in self._expression.find(document)]
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, re.error):
-            # A filter that compares what cannot be compared, in this document, or one nested
-            # deeper than the library can walk (RecursionError): no match.
-            return MISSING
+        found = self.find_all(document)
         if not found:
             return MISSING
         return found[0] if len(found) == 1 else found
+
+    def find_all(self, document: Any) -> list[Any]:
+        try:
+            return [match.value for match in self._expression.find(document)]
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, re.error):
+            # A filter that compares what cannot be compared, in this document, or one nested
+            # deeper than the library can walk (RecursionError): no match.
+            return []
 
 
 def _is_index(step: str | int) -> bool:
