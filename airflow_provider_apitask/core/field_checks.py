@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
 from airflow_provider_apitask.core import checks
@@ -55,8 +56,8 @@ class FieldCheck:
     min_length: Any = None
     max_length: Any = None
     length: Any = None
-    optional: Any = False
-    absent: Any = False
+    optional: Any = None
+    absent: Any = None
 
     @classmethod
     def parse(cls, value: Any, parameter: str) -> Self:
@@ -83,7 +84,7 @@ class FieldCheck:
                 )
             rules[field] = _rule(field, rule, f"{parameter}.{name}")
         check = cls(**rules)
-        if check == cls():
+        if not check.to_dict():
             raise ParameterError(f"{parameter} has no rule.", parameter=parameter)
         if check.absent and len(rules) > 1:
             raise ParameterError(
@@ -94,12 +95,9 @@ class FieldCheck:
     def to_dict(self) -> dict[str, Any]:
         """Return the rules that are given, as JSON."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: rule
-            for name, rule in given.items()
-            # None is a value that may be asked for.
-            if (rule is not MISSING if name == "value" else rule is not None and rule is not False)
-        }
+        # None is a value that may be asked for.
+        unset = {name: MISSING if name == "value" else None for name in given}
+        return {name: rule for name, rule in given.items() if rule is not unset[name]}
 
     def broken(self, found: Any) -> Iterator[Broken]:
         """The rules that a value breaks; ``MISSING`` is a field that is not there.
@@ -143,9 +141,12 @@ class FieldCheck:
 def _rule(name: str, rule: Any, parameter: str) -> Any:
     if name == "value":
         return rule
+    if rule is None:
+        return rule
     if name == "type":
         return _types(rule, parameter)
-    if rule is None or (checks.is_open(rule) and exact(rule) is None):
+    # A Decimal is no plain value, as which what is known later is told from the rest.
+    if checks.is_open(rule) and not isinstance(rule, Decimal):
         return rule
     if name == "one_of":
         if not isinstance(rule, (list, tuple, set, frozenset)) or not rule:

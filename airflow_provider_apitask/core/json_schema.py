@@ -79,11 +79,15 @@ def _compiled(text: str) -> Validator:
     from jsonschema_specifications import REGISTRY
 
     schema = json.loads(text)
-    # Without a default, a draft that is unknown would be taken for the newest one.
+    # With another default, a draft that is unknown would be taken for the newest one.
     find: Any = validator_for
-    draft = find(schema, default=None) if "$schema" in schema else Draft202012Validator
+    named = schema.get("$schema", Draft202012Validator.META_SCHEMA["$schema"])
+    try:
+        draft = find({"$schema": named}, default=None)
+    except (AttributeError, TypeError, ValueError):  # no URL at all
+        draft = None
     if draft is None:
-        raise ParameterError(f"names the draft {schema['$schema']!r}, which is unknown.")
+        raise ParameterError(f"names the draft {named!r}, which is unknown.")
     try:
         draft.check_schema(schema)
     except SchemaError as error:
@@ -94,7 +98,10 @@ def _compiled(text: str) -> Validator:
         raise ParameterError(f"has a pattern that is none: {error}.") from None
     # The draft is known now; a $ref to the root would choose it anew, without what follows.
     schema.pop("$schema", None)
-    _check_references(schema, draft)
+    try:
+        _check_references(schema, draft)
+    except ValueError as error:
+        raise ParameterError(f"has a URL in a $ref or $id that is none: {error}.") from None
     # A registry of its own keeps the library from fetching what a $ref names.
     exact_draft: Any = extend(draft, {"multipleOf": _multiple_of})
     validator: Validator = exact_draft(schema, registry=REGISTRY, format_checker=FormatChecker(_FORMATS))

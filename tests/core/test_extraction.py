@@ -98,3 +98,20 @@ def test_plain_paths_need_no_library() -> None:
         "c('$.status'), c(\"$.a-b[0]['c']\"), c('x.y'); assert 'jsonpath_ng' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("jobs[5].id", []),
+        ("$.jobs[*].id", [1, 2]),
+        ("$.jobs[0].job_state", [["RUNNING"]]),
+        ("$.jobs[*].job_state", [["RUNNING"]]),
+        ("none", [None]),
+        ("$.no", []),
+        ("$.no[*]", []),
+        ("$.jobs[?(@.id>1)].id", [2]),
+    ],
+)
+def test_find_all(path: str, values: list[Any]) -> None:
+    assert compile_path(path).find_all(DOCUMENT) == values
