@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from math import isfinite
+from math import isfinite, trunc
 from typing import Any
 
 __all__ = ["TYPES", "exact", "is_of_type", "json_type", "same", "type_name"]
@@ -51,7 +51,8 @@ def json_type(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "array"
     number = exact(value)
-    return "integer" if number is not None and number == number // 1 else "number"
+    # Not by division, of which Decimal has 28 digits.
+    return "integer" if number is not None and number == trunc(number) else "number"
 
 
 def is_of_type(value: Any, name: str) -> bool:

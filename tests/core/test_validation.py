@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.errors import ParameterError, ResponseValidationError, error_from_dict
 from airflow_provider_apitask.core.field_checks import FieldCheck
+from airflow_provider_apitask.core.json_values import json_type
 from airflow_provider_apitask.core.messages import Purpose, Request
 from airflow_provider_apitask.core.redaction import Redactor
 from airflow_provider_apitask.core.validation import ResponseValidation
@@ -311,6 +312,22 @@ def test_each_value_of_a_path_is_checked() -> None:
     assert broken({"field_checks": {"$.a[*]": {"length": 2}}}, 200, {"a": [[1, 2], [3]]}) == [
         ("field_checks.length", "$.a[*] (match 2 of 2)")
     ], "a match that is a list is one value"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (1e28, "integer"),
+        (1e308, "integer"),
+        (10**400, "integer"),
+        (-0.0, "integer"),
+        (5e-324, "number"),
+        (0.5, "number"),
+    ],
+)
+def test_numbers_of_any_size_have_a_type(number: float, kind: str) -> None:
+    assert json_type(number) == kind
+    assert violations({"field_checks": {"n": {"type": "number", "value": number}}}, 200, {"n": number}) == []
 
 
 def test_all_rules_of_a_field_are_told() -> None:
