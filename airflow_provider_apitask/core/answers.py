@@ -16,7 +16,7 @@ from airflow_provider_apitask.core.problem import Redact, cut, first_text, reaso
 from airflow_provider_apitask.core.status import StatusWords, Verdict
 from airflow_provider_apitask.core.urls import resolve
 
-__all__ = ["Links", "Reading", "brief", "find_in", "read_status", "result_of", "submit_links"]
+__all__ = ["Links", "Reading", "brief", "find_all_in", "find_in", "read_status", "result_of", "submit_links"]
 
 #: Where servers put the id of a job, for messages alone: requests name their paths.
 _USUAL_IDS = (
@@ -96,6 +96,11 @@ class Reading:
         part = Reading(self.request, self.response, self._redact)
         part._document = document
         return part
+
+    @property
+    def has_json(self) -> bool:
+        """Whether the body is JSON, whatever its media type says; ``null`` is, no body is not."""
+        return self.document is not None or (self._not_json is None and bool(self.response.body.strip()))
 
     @property
     def excerpt(self) -> str:
@@ -188,6 +193,10 @@ class Reading:
         """A status, progress or id that is small enough to be kept, redacted where it is cut."""
         return brief(value, self._redact)
 
+    def redacted(self, text: str, longest: int = _BRIEF) -> str:
+        """The start of a text that quotes the answer, without secrets."""
+        return cut(text, self._redact, longest)
+
     def usual_id(self) -> str | int | None:
         """An id where servers usually put it; the whole body where that is a plain text or number."""
         document = self.document
@@ -234,6 +243,17 @@ def find_in(reading: Reading, path: str) -> Any:
             return MISSING
         return resolve(value, reading.response.url) if name.lower() in _LINKS else value
     return compile_path(path).find(reading.document)
+
+
+def find_all_in(reading: Reading, path: str) -> list[Any]:
+    """Each value that a path of the body, or ``headers.Name``, matches.
+
+    :raises OriginError: as :func:`find_in`.
+    """
+    if path.startswith(_HEADER_PREFIX):
+        found = find_in(reading, path)
+        return [] if found is MISSING else [found]
+    return compile_path(path).find_all(reading.document) if reading.has_json else []
 
 
 def read_status(reading: Reading, job: AsyncJob, words: StatusWords) -> tuple[Any, Verdict | None]:

@@ -28,6 +28,8 @@ BODY_FORMATS: dict[str, str | None] = {
 _NO_CHARSETS = frozenset(
     {"unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape", "punycode", "undefined"}
 )
+#: Longest number that is written, digits: Python reads none that is longer.
+_MOST_DIGITS = 4300
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 
 
@@ -135,6 +137,9 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, date):  # and datetime
         return value.isoformat()
     if isinstance(value, Decimal):
+        # An int of a million digits takes long to make and is refused only then.
+        if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
+            raise TypeError(f"{value} is no JSON number that can be read")
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)

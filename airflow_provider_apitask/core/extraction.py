@@ -8,6 +8,7 @@ names members and items, as most do; then no library is needed either.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -37,12 +38,20 @@ _STEP = re.compile(
 #: hyphen of ``$.task-id`` is no minus.
 _PLAIN_JSONPATH = re.compile(r"""\$(?:\.[\w-]+|\[\s*(?:-?\d+|'[^'\\]*'|"[^"\\]*")\s*\])*""")
 
+#: The same with ``[*]`` or ``.*`` in it: the library takes 60 µs for each item that it matches, and its
+#: versions differ in what they make of an object there.
+_EACH = r"\[\s*\*\s*\]|\.\*(?![\w-])"
+_STARRED_JSONPATH = re.compile(rf"""\$(?:{_EACH}|\.[\w-]+|\[\s*(?:-?\d+|'[^'\\*]*'|"[^"\\*]*")\s*\])*""")
+
 
 class Path(Protocol):
     """A compiled path."""
 
     def find(self, document: Any) -> Any:
         """The value at the path: ``MISSING`` for none, a list where the path matches several."""
+
+    def find_all(self, document: Any) -> list[Any]:
+        """Each value that the path matches; a value that is a list itself stays one."""
 
 
 def check_path(text: Any, parameter: str) -> None:
@@ -72,6 +81,8 @@ def compile_path(text: str) -> Path:
     """
     if _PLAIN_JSONPATH.fullmatch(text):
         return _DottedPath(text[1:].removeprefix("."), "path")
+    if _STARRED_JSONPATH.fullmatch(text):
+        return _StarredPath(text)
     return _JsonPath(text) if text.startswith("$") else _DottedPath(text, "path")
 
 
@@ -115,6 +126,30 @@ class _DottedPath:
                 return MISSING
         return document
 
+    def find_all(self, document: Any) -> list[Any]:
+        found = self.find(document)
+        return [] if found is MISSING else [found]
+
+
+class _StarredPath:
+    """Plain paths, and each item of an array or member of an object between them (RFC 9535 §2.3.2)."""
+
+    __slots__ = ("_first", "_rest")
+
+    def __init__(self, text: str) -> None:
+        first, *rest = (_DottedPath(part.removeprefix("."), "path") for part in re.split(_EACH, text[1:]))
+        self._first, self._rest = first, rest
+
+    def find(self, document: Any) -> Any:
+        return _one_or_list(self.find_all(document))
+
+    def find_all(self, document: Any) -> list[Any]:
+        values = self._first.find_all(document)
+        for path in self._rest:
+            found = (path.find(child) for value in values for child in _children(value))
+            values = [value for value in found if value is not MISSING]
+        return values
+
 
 class _JsonPath:
     __slots__ = ("_expression",)
@@ -131,15 +166,27 @@ class _JsonPath:
             raise ParameterError(f"{shown(text)} is no valid JSONPath{why}", parameter="path") from None
 
     def find(self, document: Any) -> Any:
+        return _one_or_list(self.find_all(document))
+
+    def find_all(self, document: Any) -> list[Any]:
         try:
-            found = [match.value for match in self._expression.find(document)]
+            return [match.value for match in self._expression.find(document)]
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, re.error):
             # A filter that compares what cannot be compared, in this document, or one nested
             # deeper than the library can walk (RecursionError): no match.
-            return MISSING
-        if not found:
-            return MISSING
-        return found[0] if len(found) == 1 else found
+            return []
+
+
+def _one_or_list(found: list[Any]) -> Any:
+    if not found:
+        return MISSING
+    return found[0] if len(found) == 1 else found
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _is_index(step: str | int) -> bool:

@@ -43,6 +43,10 @@ def test_encode(body: Any, body_format: str, content: bytes | None, content_type
     ("body", "body_format"),
     [
         ({"a": float("nan")}, "json"),
+        ({"a": Decimal("Infinity")}, "json"),
+        ({"a": Decimal("NaN")}, "json"),
+        ({"a": Decimal("sNaN")}, "json"),
+        ({"a": Decimal("1E+999999999")}, "json"),
         ({"a": object()}, "json"),
         ({(1, 2): 3}, "json"),
         ("\ud800", "json"),
@@ -123,6 +127,27 @@ def test_json_or_text(content: bytes, content_type: str | None, value: Any) -> N
 def test_no_json(content: bytes) -> None:
     with pytest.raises(AnswerError, match="not JSON"):
         parse_json(make_response(200, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [
+        (b"0.1", 0.1),
+        (b"-0", 0),
+        (b"9007199254740993", 9007199254740993),
+        (b"1E400", None),
+        (b"-1e400", None),
+        (b"1" + b"0" * 4000, 10**4000),
+    ],
+)
+def test_numbers_are_exact_or_refused(content: bytes, number: Any) -> None:
+    answer = make_response(200, b'{"n": ' + content + b"}")
+    if number is not None:
+        found = parse_json(answer)["n"]
+        assert (found, type(found)) == (number, type(number))
+        return
+    with pytest.raises(AnswerError, match=f"the number {content.decode()} is out of range"):
+        parse_json(answer)
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,53 @@ def test_plain_paths_need_no_library() -> None:
         "c('$.status'), c(\"$.a-b[0]['c']\"), c('x.y'); assert 'jsonpath_ng' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("jobs[5].id", []),
+        ("$.jobs[*].id", [1, 2]),
+        ("$.jobs[0].job_state", [["RUNNING"]]),
+        ("$.jobs[*].job_state", [["RUNNING"]]),
+        ("none", [None]),
+        ("$.no", []),
+        ("$.no[*]", []),
+        ("$.jobs[?(@.id>1)].id", [2]),
+    ],
+)
+def test_find_all(path: str, values: list[Any]) -> None:
+    assert compile_path(path).find_all(DOCUMENT) == values
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("$[*]", [{"k": 1, "a*": 5}, {"k": [2, 3]}, 4]),
+        ("$.*", [{"k": 1, "a*": 5}, {"k": [2, 3]}, 4]),
+        ("$[*].k", [1, [2, 3]]),
+        ("$[ * ]['k'][*]", [2, 3]),
+        ("$[1].k[*]", [2, 3]),
+        ("$[0][*]", [1, 5]),
+        ("$[0].*", [1, 5]),
+        ("$[1].*[1]", [3]),
+        ("$[*][*][*]", [2, 3]),
+        ("$[2][*]", []),
+        ("$.no[*]", []),
+        ("$[0]['a*']", [5]),
+    ],
+)
+def test_each_item_or_member(path: str, values: list[Any]) -> None:
+    document = [{"k": 1, "a*": 5}, {"k": [2, 3]}, 4]
+    assert compile_path(path).find_all(document) == values
+    found = compile_path(path).find(document)
+    assert found == (values if len(values) > 1 else values[0] if values else MISSING)
+
+
+def test_each_item_needs_no_library() -> None:
+    code = (
+        "import sys\nfrom airflow_provider_apitask.core.extraction import compile_path\n"
+        "assert compile_path('$.a[*].b').find({'a': [{'b': 1}, {'b': 2}]}) == [1, 2]\n"
+        "assert 'jsonpath_ng' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
