@@ -1,31 +1,22 @@
-"""Reading a value out of a JSON document: JSONPath, or a plain dotted path.
+"""Reading a value out of an answer: by JSONPath, a plain dotted path, or XPath.
 
-``$…`` is JSONPath (RFC 9535 in the dialect of jsonpath-ng). Anything else is a dotted path such
-as ``result.id``, ``jobs[0].job_state`` or ``task-id``. Both come to the same where a JSONPath only
-names members and items, as most do; then no library is needed either.
+``$…`` is JSONPath (RFC 9535 in the dialect of jsonpath-ng). A path that begins with ``/`` or ``./`` is
+an XPath, and so is whatever stands behind ``xpath:``, such as ``xpath:count(//item)``. Anything else is a
+dotted path such as ``result.id``, ``jobs[0].job_state`` or ``task-id``. It comes to the same as a JSONPath
+that only names members and items, as most do; then no library is needed either.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.missing import MISSING
 
-__all__ = ["MISSING", "Path", "check_path", "compile_path"]
+__all__ = ["MISSING", "Path", "check_path", "compile_path", "is_xpath"]
 
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "<nothing>"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-#: What a path finds where the document has nothing; not None, which a document can hold.
-MISSING: Final = _Missing()
 
 _STEP = re.compile(
     r"""\[\s*(?:(?P<index>-?\d+)|'(?P<single>[^']*)'|"(?P<double>[^"]*)")\s*\]|(?P<name>[^.\[\]]+)"""
@@ -37,11 +28,22 @@ _STEP = re.compile(
 _PLAIN_JSONPATH = re.compile(r"""\$(?:\.[\w-]+|\[\s*(?:-?\d+|'[^'\\]*'|"[^"\\]*")\s*\])*""")
 
 
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*["]""")
+_XPATH_PREFIX = "xpath:"
+#: An index of a dotted path: not every digit of Unicode makes an int.
+_INDEX = re.compile(r"-?[0-9]{1,18}")
+
+
 class Path(Protocol):
     """A compiled path."""
 
     def find(self, document: Any) -> Any:
         """The value at the path: ``MISSING`` for none, a list where the path matches several."""
+
+
+def is_xpath(text: str) -> bool:
+    """Whether a path reads XML, and not JSON."""
+    return text.startswith(("/", "./", _XPATH_PREFIX))
 
 
 def check_path(text: Any, parameter: str) -> None:
@@ -51,14 +53,18 @@ def check_path(text: Any, parameter: str) -> None:
     """
     if not isinstance(text, str) or not text.strip():
         raise ParameterError(
-            f"{parameter} must be a JSONPath such as '$.status' or a dotted path such as 'result.id', "
-            f"not {text!r}.",
+            f"{parameter} must be a JSONPath such as '$.status', a dotted path such as 'result.id', or for "
+            f"XML an XPath such as '/job/status', not {text!r}.",
             parameter=parameter,
         )
-    if text.count("[") != text.count("]") or text.count("(") != text.count(")"):
-        raise ParameterError(f"{parameter}: the path {text!r} has unbalanced brackets.", parameter=parameter)
+    if is_xpath(text):
+        return  # brackets may stand in its texts: it is read when the task runs
     if not text.startswith("$"):
         _DottedPath(text, parameter)
+        return
+    bare = _QUOTED.sub("", text)
+    if bare.count("[") != bare.count("]") or bare.count("(") != bare.count(")"):
+        raise ParameterError(f"{parameter}: the path {text!r} has unbalanced brackets.", parameter=parameter)
 
 
 @lru_cache(maxsize=1024)
@@ -67,6 +73,10 @@ def compile_path(text: str) -> Path:
 
     :raises ParameterError: where it is no valid path.
     """
+    if is_xpath(text):
+        from airflow_provider_apitask.core.xml import XPath
+
+        return XPath(text.removeprefix(_XPATH_PREFIX))
     if _PLAIN_JSONPATH.fullmatch(text):
         return _DottedPath(text[1:].removeprefix("."), "path")
     return _JsonPath(text) if text.startswith("$") else _DottedPath(text, "path")
@@ -88,7 +98,9 @@ class _DottedPath:
                 )
             index, single, double, name = match.group("index", "single", "double", "name")
             steps.append(
-                int(index) if index is not None else next(t for t in (single, double, name) if t is not None)
+                int(index[:19])
+                if index is not None
+                else next(t for t in (single, double, name) if t is not None)
             )
             position = match.end()
             if position < len(text) and text[position] == ".":
@@ -139,4 +151,4 @@ class _JsonPath:
 
 
 def _is_index(step: str | int) -> bool:
-    return isinstance(step, int) or step.lstrip("-").isdigit()
+    return isinstance(step, int) or bool(_INDEX.fullmatch(step))

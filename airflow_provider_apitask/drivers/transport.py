@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.auth import TokenAuth
 from airflow_provider_apitask.core.errors import ConnectionFieldError
+from airflow_provider_apitask.drivers.upload import FileOpener, open_local
 
 __all__ = ["RateLimit", "TransportOptions", "tls_context"]
 
@@ -25,6 +26,7 @@ class TransportOptions:
     :param proxies: URL of a proxy by scheme of the target: ``http``, ``https``, or ``all``.
     :param rate_limit: requests per second at most, of all tasks or triggers of a process together.
     :param worker_auth: an authentication of the requests library, for a worker alone.
+    :param open_file: opens the files of a body; by default those of this machine alone.
     """
 
     verify: bool | str = True
@@ -32,6 +34,7 @@ class TransportOptions:
     proxies: dict[str, str] = field(default_factory=dict, repr=False)
     rate_limit: float | None = None
     worker_auth: Callable[[Any], Any] | None = field(default=None, repr=False)
+    open_file: FileOpener = field(default=open_local, repr=False, compare=False)
 
     def proxy_for(self, url: str) -> str | None:
         """URL of the proxy for a target, None without one."""
