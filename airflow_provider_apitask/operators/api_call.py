@@ -48,8 +48,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param query_params: query parameters, also accepted as ``params``; a list repeats its name,
         None leaves it out. A subclass hands them to ``super().__init__`` as ``query_params``.
     :param headers: header fields; a list repeats its name.
-    :param body: a dict or list for json and form, text or bytes for raw and xml.
-    :param body_format: json (default), form, xml or raw.
+    :param body: what ``body_format`` takes; a file is ``{"path": …}``, see ``RequestSpec``.
+    :param body_format: json (default), form, multipart, xml or raw.
     :param timeout: seconds of one request, or (connect, read); by default that of the connection,
         else 30.
     :param mode: ``sync``, the answer is the result; ``async``, the answer tells of a job.
