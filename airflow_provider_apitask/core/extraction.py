@@ -29,6 +29,8 @@ _PLAIN_JSONPATH = re.compile(r"""\$(?:\.[\w-]+|\[\s*(?:-?\d+|'[^'\\]*'|"[^"\\]*"
 
 
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*["]""")
+#: What means "and", and texts, in which it means nothing.
+_AND = re.compile(rf"{_QUOTED.pattern}|&&")
 _XPATH_PREFIX = "xpath:"
 #: An index of a dotted path: not every digit of Unicode makes an int.
 _INDEX = re.compile(r"-?[0-9]{1,18}")
@@ -133,9 +135,17 @@ class _JsonPath:
         from jsonpath_ng.exceptions import JSONPathError
         from jsonpath_ng.ext import parse
 
+        errors = (JSONPathError, ValueError, TypeError, AttributeError, RecursionError)
         try:
-            self._expression = parse(text)
-        except (JSONPathError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            try:
+                self._expression = parse(text)
+            except errors:
+                # Old versions of jsonpath-ng do not know the "and" of RFC 9535.
+                older = _AND.sub(lambda match: "&" if match[0] == "&&" else match[0], text)
+                if older == text:
+                    raise
+                self._expression = parse(older)
+        except errors as error:
             raise ParameterError(f"{text!r} is no valid JSONPath: {error}", parameter="path") from None
 
     def find(self, document: Any) -> Any:
