@@ -61,12 +61,11 @@ def check_path(text: Any, parameter: str) -> None:
         )
     if is_xpath(text):
         return  # brackets may stand in its texts: it is read when the task runs
-    if not text.startswith("$"):
-        _DottedPath(text, parameter)
-        return
     bare = _QUOTED.sub("", text)
     if bare.count("[") != bare.count("]") or bare.count("(") != bare.count(")"):
         raise ParameterError(f"{parameter}: the path {text!r} has unbalanced brackets.", parameter=parameter)
+    if not text.startswith("$"):
+        _DottedPath(text, parameter)
 
 
 @lru_cache(maxsize=1024)
