@@ -156,6 +156,11 @@ def _check_idempotency(given: Mapping[str, Any]) -> None:
                 "idempotency_key has a line break or control character in it.", parameter="idempotency_key"
             )
     if header is not None:
+        if not isinstance(header, str):
+            raise ParameterError(
+                f"idempotency_header must be the name of a header field, not {checks.shown(header)}.",
+                parameter="idempotency_header",
+            )
         RequestSpec(headers={header: ""}).checked()
 
 
