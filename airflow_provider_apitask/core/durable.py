@@ -107,7 +107,9 @@ def begin(record: Record | None, call: Call, generation: int) -> Start:
         return Start(Move(state=first_state(call, 0)))
     if record.generation != generation:
         stale = _may_run(record.state) and call.job.cancels_on("clear")
-        return Start(Move(state=first_state(call, 0)), _as_waiting(record.state) if stale else None)
+        # Another generation's: its end is no reason for one more submit.
+        old = replace(_as_waiting(record.state), reattached=False) if stale else None
+        return Start(Move(state=first_state(call, 0)), old)
     if not call.job.reattach:
         return Start(Move(state=first_state(call, record.state.submission + 1)))
     return Start(_go_on(record.state, call))
@@ -200,7 +202,10 @@ def _unknown(state: State, call: Call) -> Move:
     if state.idempotency_key is not None or method in IDEMPOTENT_METHODS:
         same = "idempotency key" if state.idempotency_key is not None else f"{method}, which may be repeated"
         again = Event(EventKind.RETRYING, f"{told} It is sent again with the same {same}.")
-        kept = State(submission=state.submission, idempotency_key=state.idempotency_key)
+        # Still in doubt until the server has taken it: another try after this one needs the same key.
+        kept = State(
+            submission=state.submission, idempotency_key=state.idempotency_key, intent_at=state.intent_at
+        )
         return Move(state=kept, event=again)
     if call.job.reconcile is not None:
         return begin_reconcile(replace(state, error=None, reattached=True, attempts=0), None, told)

@@ -46,10 +46,15 @@ class Journal:
             return None
         found = self._store.get(RECORD_KEY)
         try:
-            return Record.from_dict(found)
+            record = Record.from_dict(found)
         except ApiTaskError as error:
             log.warning("The record of an earlier try cannot be read and is not used: %s", error.message)
             return None
+        if record is None and found is not None:
+            log.warning(
+                "The record of an earlier try is of another version of this package, and is not used."
+            )
+        return record
 
     def intend(self, state: State) -> None:
         """Record that the submit is about to be sent; what goes wrong here goes before the submit."""
