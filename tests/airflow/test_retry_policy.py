@@ -65,7 +65,7 @@ def test_what_the_server_asks_for_reaches_the_policy(jobs: JobServer, comms: Com
 
 
 @newer
-@pytest.mark.parametrize("wrong", [0, -1, "x", None, float("nan")])
+@pytest.mark.parametrize("wrong", [0, -1, "x", None, "{{ x }}", float("nan")])
 def test_longest_wait_must_be_a_number(wrong: Any) -> None:
     from airflow_provider_apitask import ApiRetryPolicy
 
