@@ -28,8 +28,6 @@ __all__ = ["ApiStatusTrigger"]
 
 #: Seconds between tries to look the connection up, while Airflow itself cannot answer.
 _LOOKUP_RETRY = 10.0
-#: Seconds by which the starts of two triggers of one connection are apart, on average.
-_START_GAP = 0.001
 #: Cancel requests under way, whose triggers are gone: the event loop itself keeps no task alive.
 _cancelling: set[asyncio.Task[None]] = set()
 
@@ -159,8 +157,8 @@ class ApiStatusTrigger(BaseTrigger):
         )
         state = State.from_dict(self.state)
         api = await self._first_api(pool, call.job.status_grace)
-        # A thousand triggers wake at once here: they go on one after the other, so that others get their turn.
-        await asyncio.sleep(random.random() * pool.holders * _START_GAP)  # noqa: S311 - it guards nothing
+        # A thousand triggers wake at once here: each goes on in small steps, so that others get their turn.
+        await asyncio.sleep(0)
         self._progress = Progress(self.task_instance, call.job, self.since)
         return Operation(call, api, await self._progress.restored(state), jitter=random.random)
 
