@@ -215,10 +215,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         from airflow_provider_apitask.hooks.api import ApiHook
         from airflow_provider_apitask.operators.run import CallRun
 
-        hook = ApiHook(self.api_conn_id)
-        call = self.call(context)
-        hook.api.redactor.add(*call.secrets())
-        return CallRun(call, hook, context, self._report)
+        return CallRun(self.call(context), ApiHook(self.api_conn_id), context, self._report)
 
     @checks.rendered()
     def _run(self, context: Context, take: Callable[[], tuple[State, Response | None] | None]) -> Any:
@@ -232,7 +229,9 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
         try:
             taken = take()
+            # Known before the connection is looked up: a kill may come meanwhile.
             run = self._current = self._new_run(context)
+            run.redact(*run.call.secrets())
             if taken is None:
                 run.begin()
             else:
@@ -267,15 +266,24 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def _time_out_deferred(self, context: Context) -> None:
         """Cancel the job; what goes wrong is logged, as the timeout is what the task ends with."""
+        try:
+            run = self._new_run(context)
+            run.redact(*run.call.secrets())
+            run.time_out_deferred(self._handed_over(context))
+        except Exception:
+            self.log.exception("The job could not be cancelled")
+
+    def _handed_over(self, context: Context) -> State | None:
+        """The job as its handle in XCom knows it, None without one."""
         from airflow_provider_apitask.core.handle import HANDLE_KEY, read_handle
 
         try:
             ti: Any = context["ti"]
             handle = ti.xcom_pull(task_ids=ti.task_id, key=HANDLE_KEY, map_indexes=ti.map_index)
-            left = None if handle is None else read_handle(handle)
-            self._new_run(context).time_out_deferred(left)
-        except Exception:
-            self.log.exception("The job could not be cancelled")
+            return None if handle is None else read_handle(handle)
+        except Exception as error:  # noqa: BLE001 - the record in the state store will do
+            self.log.warning("The job's handle could not be read from XCom: %r", error)
+            return None
 
     def _leave_handle(self, context: Context, state: State) -> None:
         from airflow_provider_apitask.core.handle import HANDLE_KEY, handle_of

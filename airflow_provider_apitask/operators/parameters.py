@@ -141,7 +141,8 @@ def idempotency_of(given: Mapping[str, Any], context: Any) -> Idempotency | None
     parts = [ti.dag_id, ti.task_id, ti.run_id, ti.map_index, getattr(ti, "max_tries", 0)]
     if key == "try":
         parts.append(ti.try_number)
-    return Idempotency(seed="\n".join(str(part) for part in parts), header=header)
+    seed = "\n".join(str(part) for part in parts)
+    return Idempotency(seed=seed, header=header, per_try=key == "try")
 
 
 def _check_idempotency(given: Mapping[str, Any]) -> None:
