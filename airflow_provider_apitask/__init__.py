@@ -12,16 +12,26 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.job import AsyncJob
     from airflow_provider_apitask.hooks.api import ApiHook
     from airflow_provider_apitask.operators.api_call import ApiCallOperator
+    from airflow_provider_apitask.retry_policy import ApiRetryPolicy
     from airflow_provider_apitask.sensors.api_status import ApiStatusSensor
     from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger
 
-__all__ = ["ApiCallOperator", "ApiHook", "ApiStatusSensor", "ApiStatusTrigger", "AsyncJob", "__version__"]
+__all__ = [
+    "ApiCallOperator",
+    "ApiHook",
+    "ApiRetryPolicy",
+    "ApiStatusSensor",
+    "ApiStatusTrigger",
+    "AsyncJob",
+    "__version__",
+]
 
 __version__ = "0.1.0"
 
 _PLACES = {
     "ApiCallOperator": "operators.api_call",
     "ApiHook": "hooks.api",
+    "ApiRetryPolicy": "retry_policy",
     "ApiStatusSensor": "sensors.api_status",
     "ApiStatusTrigger": "triggers.api_status",
     "AsyncJob": "core.job",

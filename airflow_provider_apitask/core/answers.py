@@ -91,6 +91,12 @@ class Reading:
                 self._document, self._not_json = None, error
         return self._document
 
+    def of(self, document: Any) -> Reading:
+        """A part of the answer, read as if it were the whole."""
+        part = Reading(self.request, self.response, self._redact)
+        part._document = document
+        return part
+
     @property
     def excerpt(self) -> str:
         """The start of the body, as a part of a sentence."""

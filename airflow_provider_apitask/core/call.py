@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.retry import RetryPolicy
@@ -32,6 +33,7 @@ class Call:
     :param csrf_endpoint: where a CSRF token is fetched for each unsafe request, empty for the URL of
         that request itself; None where none is needed.
     :param max_response_bytes: longest body that is read; None takes the default.
+    :param idempotency: makes the key by which the server knows the submit again; None for no key.
     """
 
     request: RequestSpec = field(default_factory=RequestSpec)
@@ -42,3 +44,4 @@ class Call:
     timeout: Any = None
     csrf_endpoint: str | None = None
     max_response_bytes: int | None = None
+    idempotency: Idempotency | None = None

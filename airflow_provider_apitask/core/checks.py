@@ -13,7 +13,18 @@ from typing import Any
 
 from airflow_provider_apitask.core.errors import ParameterError
 
-__all__ = ["choice", "codes", "is_open", "known_keys", "mapping", "number", "timeout", "words"]
+__all__ = [
+    "choice",
+    "choices",
+    "codes",
+    "flag",
+    "is_open",
+    "known_keys",
+    "mapping",
+    "number",
+    "timeout",
+    "words",
+]
 
 #: Largest number taken for seconds or a count: no clock or sleep can use a larger one.
 _LARGEST = 10**9
@@ -39,6 +50,29 @@ def choice(value: Any, parameter: str, allowed: Sequence[str]) -> str:
     raise ParameterError(
         f"{parameter} must be one of {', '.join(allowed)}, not {value!r}.", parameter=parameter
     )
+
+
+def choices(value: Any, parameter: str, allowed: Sequence[str]) -> Any:
+    """Return a list of some of ``allowed``; a single one may be given alone, None as None.
+
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    if value is None or is_open(value):
+        return value
+    given = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
+    return [
+        choice(item, parameter, allowed) for item in (given if isinstance(given, (list, tuple)) else (given,))
+    ]
+
+
+def flag(value: Any, parameter: str) -> Any:
+    """Return True or False.
+
+    :raises ParameterError: naming the parameter.
+    """
+    if isinstance(value, bool) or is_open(value):
+        return value
+    raise ParameterError(f"{parameter} must be True or False, not {value!r}.", parameter=parameter)
 
 
 def number(

@@ -20,6 +20,9 @@ class EventKind(StrEnum):
     STATUS = "status"
     FAILING = "failing"
     RECOVERED = "recovered"
+    RECONCILING = "reconciling"
+    REATTACHED = "reattached"
+    CANCELLING = "cancelling"
     JOB_DONE = "job_done"
     ENDED = "ended"
 

@@ -130,14 +130,13 @@ def anonymous(request: Request, api: Api) -> Request:
 def _is_answer(request: Request, response: Response) -> bool:
     """Whether a redirect is what the state machine waits for.
 
-    302 and 303 to a status check name the result. 303 to a submit says that it was done: the GET
-    may be repeated, the submit may not, and they are told apart outside.
+    302 and 303 to a status check name the result. 303 to a submit or cancel says that it was done: the
+    GET may be repeated, the submit may not, and they are told apart outside.
     """
     if request.purpose is Purpose.POLL:
         return response.status in (302, 303)
-    return (
-        request.purpose is Purpose.SUBMIT and response.status == 303 and request.method not in _SAFE_METHODS
-    )
+    done = request.purpose in (Purpose.SUBMIT, Purpose.CANCEL) and response.status == 303
+    return done and request.method not in _SAFE_METHODS
 
 
 def _redirected(request: Request, response: Response, target: str, api: Api) -> Request:

@@ -9,15 +9,19 @@ from typing import Any, Self
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path
+from airflow_provider_apitask.core.reconcile_spec import Reconcile
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.status import StatusWords
 
-__all__ = ["DEFAULT_STATUS_PATH", "AsyncJob"]
+__all__ = ["CANCEL_REASONS", "DEFAULT_STATUS_PATH", "AsyncJob"]
 
 DEFAULT_STATUS_PATH = "$.status"
+#: When a job can be cancelled, see ``AsyncJob.cancel_on``.
+CANCEL_REASONS = ("kill", "timeout", "deadline", "clear")
 
 _PATHS = ("status_path", "error_path", "progress_path", "result_path")
-_REQUESTS = ("status_request", "result_request")
+#: The requests after the submit, and the method of one that names none.
+_REQUESTS = {"status_request": "GET", "result_request": "GET", "cancel_request": "DELETE"}
 _WORDS = ("success_values", "failure_values", "cancelled_values", "running_values")
 
 
@@ -59,6 +63,18 @@ class AsyncJob:
     :param result_request: request that fetches the result; by default the location that the
         server gave, else the last status answer is the result.
     :param result_path: the part of the result that is handed on; by default all of it.
+    :param cancel_request: request that cancels the job, such as ``{"method": "DELETE"}`` (which
+        goes to its status URL) or ``{"method": "POST", "endpoint": "/jobs/{job_id}/stop"}``; a text
+        is a ``DELETE`` of that endpoint. By default a job is never cancelled.
+    :param cancel_on: when it is sent, a list; by default always: ``kill`` (somebody marks the task
+        or fails its run), ``timeout`` (``execution_timeout``), ``deadline`` (``deadline`` and
+        ``max_polls``), ``clear`` (somebody clears the task while its job runs).
+    :param reconcile: how to find the job where the submit got no answer, a ``Reconcile`` or a dict:
+        ``{"request": "/jobs", "items": "$.jobs", "match": {"$.name": "nightly {{ ds }}"}}``.
+    :param reattach: whether a retry of the task goes on with the job of the try before, True by
+        default; False starts another one each time. Needs Airflow 3.3.
+    :param on_lost: what follows where the server no longer knows the job: ``fail`` (default), or
+        ``submit``, a retry starts another one.
     """
 
     extract: Any = None
@@ -83,6 +99,11 @@ class AsyncJob:
     final_codes: Any = None
     result_request: Any = None
     result_path: str | None = None
+    cancel_request: Any = None
+    cancel_on: Any = None
+    reconcile: Any = None
+    reattach: bool = True
+    on_lost: str = "fail"
 
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""
@@ -102,19 +123,35 @@ class AsyncJob:
             "status_grace": checks.number(self.status_grace, "job.status_grace"),
             "not_found_grace": checks.number(self.not_found_grace, "job.not_found_grace"),
             "final_codes": checks.codes(self.final_codes, "job.final_codes"),
+            "cancel_on": checks.choices(self.cancel_on, "job.cancel_on", CANCEL_REASONS),
+            "on_lost": checks.choice(self.on_lost, "job.on_lost", ("fail", "submit")),
+            "reattach": checks.flag(self.reattach, "job.reattach"),
         }
         for name in _WORDS:
             normal[name] = checks.words(getattr(self, name), f"job.{name}")
         for parameter, path in self._named_paths():
             if path is not None and not checks.is_open(path):
                 check_path(path, parameter)
-        for name in _REQUESTS:
-            if (request := getattr(self, name)) is not None and not checks.is_open(request):
-                normal[name] = RequestSpec.parse(request, f"job.{name}")
-        for name, value in normal.items():
+        for name, value in {**normal, **self._requests()}.items():
             object.__setattr__(self, name, value)
         if not any(checks.is_open(value) for name in _WORDS for value in (getattr(self, name) or ())):
             self.status_words()
+
+    def _requests(self) -> dict[str, Any]:
+        """The requests that are given, read and checked."""
+        found: dict[str, Any] = {}
+        for name, method in _REQUESTS.items():
+            if (request := getattr(self, name)) is not None and not checks.is_open(request):
+                found[name] = RequestSpec.parse(request, f"job.{name}", method=method)
+        if self.reconcile is not None and not checks.is_open(self.reconcile):
+            found["reconcile"] = Reconcile.parse(self.reconcile, "job.reconcile")
+            if self.status_request is None:
+                raise ParameterError(
+                    "job.reconcile needs job.status_request: a job that is found in a list has no answer "
+                    "to its submit that says where to ask for its status.",
+                    parameter="job.reconcile",
+                )
+        return found
 
     @classmethod
     def parse(cls, value: Any) -> Self:
@@ -149,7 +186,11 @@ class AsyncJob:
         for field in fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                given[field.name] = value.to_dict() if isinstance(value, RequestSpec) else value
+                plain = isinstance(value, (RequestSpec, Reconcile))
+                given[field.name] = value.to_dict() if plain else value
+        if isinstance(self.cancel_request, RequestSpec):
+            # Its default is not that of other requests.
+            given["cancel_request"]["method"] = self.cancel_request.method
         return given
 
     def compiled(self) -> Self:
@@ -173,6 +214,12 @@ class AsyncJob:
             cancelled=self.cancelled_values,
             running=self.running_values,
             unknown_is_running=self.unknown_status == "running",
+        )
+
+    def cancels_on(self, reason: str) -> bool:
+        """Whether the job is to be cancelled for this reason, one of ``CANCEL_REASONS``."""
+        return self.cancel_request is not None and reason in (
+            CANCEL_REASONS if self.cancel_on is None else self.cancel_on
         )
 
     @property
@@ -205,9 +252,11 @@ class AsyncJob:
         if isinstance(self.extract, Mapping):
             for name, path in self.extract.items():
                 yield f"job.extract[{name!r}]", path
+        if isinstance(self.reconcile, Reconcile):
+            yield from self.reconcile.named_paths("job.reconcile")
 
     def later_placeholders(self) -> Iterator[str]:
         """The ``{path}`` placeholders of all requests after the submit."""
-        for request in (self.status_request, self.result_request):
+        for request in (getattr(self, name) for name in _REQUESTS):
             if isinstance(request, RequestSpec):
                 yield from request.placeholders()

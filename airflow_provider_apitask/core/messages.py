@@ -88,6 +88,8 @@ class Purpose(StrEnum):
     SUBMIT = "submit"
     POLL = "poll"
     RESULT = "result"
+    CANCEL = "cancel"
+    RECONCILE = "reconcile"
     LOGIN = "login"
     CSRF = "csrf"
     TEST = "test"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,10 @@ from airflow_provider_apitask.core.messages import Purpose, Request
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase, State
 
-__all__ = ["next_request"]
+__all__ = ["CANCEL_TIMEOUT", "known_value", "next_request"]
+
+#: Longest wait for the answer to a cancel request, seconds.
+CANCEL_TIMEOUT = 10.0
 
 
 def next_request(call: Call, api: Api, state: State) -> Request:
@@ -25,10 +29,22 @@ def next_request(call: Call, api: Api, state: State) -> Request:
         api.build, timeout=call.timeout, max_bytes=call.max_response_bytes, csrf_endpoint=call.csrf_endpoint
     )
     if state.phase is Phase.SUBMIT:
-        return build(call.request, Purpose.SUBMIT)
+        request = build(call.request, Purpose.SUBMIT)
+        header = call.idempotency.header if call.idempotency is not None else None
+        key = state.idempotency_key
+        return request.with_headers((header, key)) if header is not None and key is not None else request
     if call.mode is Mode.SYNC:
         return build(_see_other(call.request), Purpose.RESULT, url=state.result_url)
-    build = partial(build, lookup=partial(_known_value, call, state))
+    build = partial(build, lookup=partial(known_value, call, state))
+    if state.phase is Phase.RECONCILE:
+        return build(call.job.reconcile.request, Purpose.RECONCILE)
+    if state.phase is Phase.CANCEL:
+        if state.status_url is None and call.job.cancel_request.endpoint is None:
+            raise _nothing_to_ask(state)
+        request = build(call.job.cancel_request, Purpose.CANCEL, url=state.status_url)
+        # Whoever kills a task does not wait for long.
+        connect, read = request.timeout
+        return replace(request, timeout=(min(connect, CANCEL_TIMEOUT), min(read, CANCEL_TIMEOUT)))
     if state.phase is Phase.FETCH and not state.inline:
         spec = call.job.result_request or RequestSpec()
         return build(spec, Purpose.RESULT, url=state.result_url or state.status_url)
@@ -47,6 +63,10 @@ def _see_other(submit: RequestSpec) -> RequestSpec:
 
 
 def _nothing_to_ask(state: State) -> NothingToFollowError:
+    if state.phase is Phase.CANCEL:
+        return NothingToFollowError(
+            "job.cancel_request names no endpoint, and the server gave no URL of the job."
+        )
     if state.phase is Phase.FETCH:
         return NothingToFollowError(
             "The result was in an answer that only an earlier process had, and there is nowhere to ask for "
@@ -58,12 +78,19 @@ def _nothing_to_ask(state: State) -> NothingToFollowError:
     )
 
 
-def _known_value(call: Call, state: State, path: str) -> Any:
+def known_value(call: Call, state: State, path: str) -> Any:
     """The value of a ``{path}``: what the author named, what the job is known by, what answers gave.
 
     An id that was only guessed from a URL comes last.
+
+    :raises AnswerError: where there is none, naming what is known.
     """
-    known = {"job_id": state.job_id, "status_url": state.status_url, "result_url": state.result_url}
+    known = {
+        "job_id": state.job_id,
+        "status_url": state.status_url,
+        "result_url": state.result_url,
+        "idempotency_key": state.idempotency_key,
+    }
     known = {name: value for name, value in known.items() if value is not None}
     named = path in (call.job.extract or {})
     guessed = path == "job_id" and call.job.job_id is None

@@ -3,8 +3,10 @@
 ::
 
     SUBMIT ─► POLL ⇄ POLL_GRACE ─► FETCH ─► SUCCEEDED
-       │        └───────┴────────────┴────► FAILED │ CANCELLED │ TIMED_OUT │ LOST
-       └─► FETCH │ SUCCEEDED │ FAILED │ SUBMIT_UNKNOWN
+      ⇅  │      └───────┴───────┬────┴────► FAILED │ CANCELLED │ TIMED_OUT │ LOST
+      │  └─► FETCH │ SUCCEEDED │└─► CANCEL ─► CANCELLED │ TIMED_OUT
+      │      FAILED
+    RECONCILE ─► POLL │ SUBMIT_UNKNOWN
 
 A driver asks :meth:`Operation.step` what to do (send, wait, done), does it, and tells
 :meth:`Operation.receive` what came of it. Nothing in here sends, sleeps or looks at a clock, so
@@ -12,10 +14,11 @@ worker and triggerer take the same decisions, and a call can go on in another pr
 is needed is :attr:`Operation.state`.
 
 How an answer is read depends on the phase, and each phase has a module with one rule: ``submit``,
-``poll`` (also for ``POLL_GRACE``) and ``result``. A rule is a function from a ``Turn`` (where the
-call stood, what was sent, what came) to a ``Move`` (where it stands now, what to log, why it
-ended) and changes nothing; :meth:`Operation._make` alone changes the state. Two more modules are
-shared by them: ``outcome`` for a job that is over, ``pacing`` for when to ask next.
+``reconcile``, ``poll`` (also for ``POLL_GRACE``), ``cancel`` and ``result``. A rule is a function
+from a ``Turn`` (where the call stood, what was sent, what came) to a ``Move`` (where it stands now,
+what to log, why it ended) and changes nothing; :meth:`Operation._make` alone changes the state. Two
+more modules are shared by them: ``outcome`` for a job that is over, ``pacing`` for when to ask next.
+How a new try of a task begins after one that was killed is decided in ``durable``.
 
 The rules are those of RFC 9110 (redirects, Location, Retry-After, idempotent methods), RFC 9457
 (reasons) and of the products that have asynchronous jobs; each is named where it is applied.
@@ -30,11 +33,14 @@ from typing import Any
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call
+from airflow_provider_apitask.core.cancel import begin_cancel, not_cancelled, read_cancel
+from airflow_provider_apitask.core.durable import first_state, submit_anew
 from airflow_provider_apitask.core.errors import ApiTaskError, OriginError, error_from_dict
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.messages import NetworkFailure, Purpose, Request, Response
 from airflow_provider_apitask.core.next_request import next_request
 from airflow_provider_apitask.core.poll import read_poll
+from airflow_provider_apitask.core.reconcile import not_reconciled, read_reconcile
 from airflow_provider_apitask.core.result import read_result, take_result
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.submit import read_submit
@@ -77,6 +83,8 @@ Step = Send | Wait | Done
 #: How an answer is read, by the phase in which the request was sent.
 _RULES: dict[Phase, Callable[[Turn], Move]] = {
     Phase.SUBMIT: read_submit,
+    Phase.RECONCILE: read_reconcile,
+    Phase.CANCEL: read_cancel,
     Phase.POLL: read_poll,
     Phase.POLL_GRACE: read_poll,
     Phase.FETCH: read_result,
@@ -89,6 +97,7 @@ class Operation:
     :param call: what is to be done.
     :param api: where, with which credentials.
     :param state: where an earlier process left it; None for a new call.
+    :param start: how a try begins after another one, in place of ``state``.
     :param answer: the answer that holds the result, where ``state`` says that it is inline;
         without it the server is asked for it again.
     :param jitter: gives random numbers from 0 to 1.
@@ -100,19 +109,29 @@ class Operation:
         api: Api,
         state: State | None = None,
         *,
+        start: Move | None = None,
         answer: Response | None = None,
         jitter: Callable[[], float] = lambda: 0.5,
     ) -> None:
         self.call = call
         self.api = api
-        self.state = state if state is not None else State()
+        self.state = state if state is not None else first_state(call, 0)
+        if self.state.phase is Phase.SUBMIT and self.state.idempotency_key is None:
+            # A triggerer, which does not know the submit, may have asked for another one.
+            self.state = replace(
+                self.state, idempotency_key=first_state(call, self.state.submission).idempotency_key
+            )
         #: The answer that accepted the job, then the one that said it is done, then its result.
         self.answer = answer
+        #: What there is to tell of how a try begins.
+        self.first_event: Event | None = None
         self._jitter = jitter
         self._words = call.job.status_words()
         self._value: Any = None
         self._error: ApiTaskError | None = None
         self._sent: Request | None = None
+        if start is not None:
+            self.first_event = self._make(start)
 
     def step(self, now: float) -> Step:
         """Say what to do next; asking twice changes nothing.
@@ -130,9 +149,27 @@ class Operation:
         try:
             self._sent = next_request(self.call, self.api, state)
         except ApiTaskError as error:
-            self._make(failed(state, error))
+            self._make(_not_sent(state, error))
             return Done(error=self._error)
         return Send(self._sent)
+
+    def intend(self, now: float) -> None:
+        """Note that the submit is being sent: from here on the server may have a job.
+
+        :param now: Unix time.
+        """
+        if self.state.phase is Phase.SUBMIT:
+            self.state = replace(self.state, intent_at=now)
+
+    def cancel(self, reason: str) -> Event | None:
+        """Turn to cancelling the job, where it runs and its author wants that.
+
+        :param reason: one of ``job.CANCEL_REASONS``.
+        :returns: what is worth a line in the log; None where there is nothing to do.
+        """
+        if not self.state.phase.waiting or not self.call.job.cancels_on(reason):
+            return None
+        return self._make(begin_cancel(self.state, reason))
 
     def receive(self, inbound: Inbound, now: float) -> Event | None:
         """Take the answer to the request that :meth:`step` gave.
@@ -144,7 +181,7 @@ class Operation:
         if self._sent is None or self.state.phase.ended:
             raise RuntimeError("receive() was called without a request from step().")
         if isinstance(inbound, ApiTaskError):
-            return self._make(failed(self.state, inbound))
+            return self._make(_not_sent(self.state, inbound))
         turn = Turn(
             call=self.call,
             api=self.api,
@@ -168,7 +205,7 @@ class Operation:
     def _make(self, move: Move) -> Event | None:
         """Make a move: the only place where the state changes, and where texts are redacted."""
         redactor = self.api.redactor
-        move = self._without_secrets(move)
+        move = self._without_secrets(submit_anew(self.call, move) or move)
         if move.answer is not None:
             self.answer = move.answer
         state = move.state
@@ -180,6 +217,8 @@ class Operation:
             return move.event.redacted(redactor) if move.event is not None else None
         self._error = move.error.redacted(redactor)
         self.state = replace(state, error=self._error.to_dict())
+        if move.event is not None:
+            return move.event.redacted(redactor)
         return Event(EventKind.ENDED, self._error.message, self._error.data)
 
     def _without_secrets(self, move: Move) -> Move:
@@ -209,3 +248,12 @@ class Operation:
         # Another process may have sent the request.
         asked = self._sent or Request(Purpose.POLL, "GET", answer.url)
         return take_result(self.call, self.state, Reading(asked, answer, self.api.redactor.text))
+
+
+def _not_sent(state: State, error: ApiTaskError) -> Move:
+    """The end by a request that the core itself refused to send."""
+    if state.phase is Phase.CANCEL:
+        return not_cancelled(state, error)
+    if state.phase is Phase.RECONCILE:
+        return not_reconciled(state, error.message)
+    return failed(state, error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.retry import grown
 from airflow_provider_apitask.core.state import State
 
-__all__ = ["clamped", "first_check", "limit_reached", "next_check", "next_result"]
+__all__ = ["clamped", "first_check", "limit_reached", "next_check", "next_result", "spread_check"]
 
 #: Longest wait between two checks where the author set no ``max_poll_interval``, seconds.
 _LONGEST = 3600.0
@@ -14,11 +16,28 @@ _LONGEST = 3600.0
 _SHORTEST = 1.0
 #: Longest wait between two attempts to fetch a result where the server asks for none, seconds.
 _LONGEST_FOR_RESULT = 15.0
+#: First checks in one second, where many are due at once.
+_CHECKS_PER_SECOND = 100
 
 
 def first_check(job: AsyncJob, state: State, asked: float | None, now: float) -> float:
     """Unix time of the first check: the server's ``Retry-After``, else the initial delay."""
     return _not_after_deadline(state, now + (job.initial_delay if asked is None else clamped(job, asked)))
+
+
+def spread_check(job: AsyncJob, state: State, now: float, jobs: int, jitter: float) -> State:
+    """The state of a job that a triggerer begins to wait for, its check put off where many are due.
+
+    After a restart the checks of all jobs are due at once: they are spread so that not many more than
+    100 begin in a second, over one interval at most.
+
+    :param jobs: how many jobs this process waits for.
+    :param jitter: a random number from 0 to 1.
+    """
+    if state.next_at is not None and state.next_at > now:
+        return state
+    longest = min(float(job.poll_interval), jobs / _CHECKS_PER_SECOND)
+    return replace(state, next_at=_not_after_deadline(state, now + longest * jitter))
 
 
 def next_check(job: AsyncJob, state: State, asked: float | None, now: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow_provider_apitask.core.answers import find_in, read_status
+from airflow_provider_apitask.core.cancel import begin_cancel
 from airflow_provider_apitask.core.errors import (
     AnswerError,
     JobFailedError,
@@ -102,7 +103,8 @@ def _running(turn: Turn, state: State) -> Move:
     elif state.polls == 1 or (before.status, before.progress) != (state.status, state.progress):
         told = f"{job_name(state)}: status {state.status!r}{progress}."
         event = Event(EventKind.STATUS, told, handle_data(state))
-    return _ask_again(turn, state.at(Phase.POLL, attempts=0, failing_since=None), event)
+    good = state.at(Phase.POLL, attempts=0, failing_since=None, reattached=False)
+    return _ask_again(turn, good, event)
 
 
 def _not_known(turn: Turn) -> Move:
@@ -116,7 +118,10 @@ def _not_known(turn: Turn) -> Move:
         event = Event(EventKind.STATUS, told, handle_data(state)) if state.polls == 1 else None
         return _ask_again(turn, state.at(Phase.POLL, attempts=0, failing_since=None), event)
     message = f"The server does not know job {state.job_id} (any more): {turn.described}."
-    return ended(state, Phase.LOST, job_error(JobLostError, state, message, status_code=turn.code))
+    # Another try would ask the same server for the same job, unless it may start another one.
+    again = turn.call.job.on_lost == "submit"
+    error = job_error(JobLostError, state, message, status_code=turn.code, retryable=again)
+    return ended(state, Phase.LOST, error)
 
 
 def _check_failed(turn: Turn, what: str) -> Move:
@@ -153,5 +158,8 @@ def _ask_again(turn: Turn, state: State, event: Event | None, last: str | None =
         return Move(state=replace(state, next_at=at), event=event)
     seen = f"the last status was {state.status!r}" if state.status is not None else "no status was seen"
     why = f"; the last check failed: {last}" if last else ""
-    message = f"{job_name(state)} {reached}; {seen}{why}. It may still be running on the server."
+    over = f"{job_name(state)} {reached}; {seen}{why}."
+    if job.cancels_on("deadline"):
+        return begin_cancel(state, "deadline", job_error(JobTimedOutError, state, over))
+    message = f"{over} It may still be running on the server."
     return ended(state, Phase.TIMED_OUT, job_error(JobTimedOutError, state, message))

@@ -50,18 +50,21 @@ class RequestSpec:
     timeout: Any = None
 
     @classmethod
-    def parse(cls, value: Any, parameter: str) -> Self:
+    def parse(cls, value: Any, parameter: str, method: str = "GET") -> Self:
         """Read a request from a text (``GET`` that endpoint) or a dict.
 
+        :param method: where none is given.
         :raises ParameterError: naming the parameter and what is allowed.
         """
         if isinstance(value, cls):
             return value.checked(parameter)
         if isinstance(value, str):
-            return cls(endpoint=value).checked(parameter)
+            return cls(method=method, endpoint=value).checked(parameter)
         if isinstance(value, Mapping):
             checks.known_keys(value, parameter, (field.name for field in fields(cls)))
-            return cls(**{str(key): item for key, item in value.items()}).checked(parameter)
+            return cls(**{"method": method, **{str(key): item for key, item in value.items()}}).checked(
+                parameter
+            )
         raise ParameterError(
             f"{parameter} must be an endpoint or a dict with method, endpoint, params, headers, body, "
             f"body_format and timeout, not {type(value).__name__}.",

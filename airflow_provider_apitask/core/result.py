@@ -37,7 +37,12 @@ def read_result(turn: Turn) -> Move:
         )
     done = "The request was carried out" if turn.call.mode is Mode.SYNC else f"{job_name(state)} succeeded"
     message = f"{done}, but its result could not be fetched: {turn.described}. It need not run again."
-    data = {"status_code": turn.code, "method": turn.request.method, "url": turn.request.url}
+    data = {
+        "status_code": turn.code,
+        "method": turn.request.method,
+        "url": turn.request.url,
+        "retry_after": turn.asked_wait,
+    }
     return ended(state, Phase.FAILED, job_error(RequestFailedError, state, message, **data))
 
 

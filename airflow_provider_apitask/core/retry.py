@@ -26,6 +26,8 @@ _DECIDED_5XX = frozenset({501, 505})
 #: A status check that got one of these (or a 5xx) may well succeed later (rule 10).
 _PASSING_4XX = frozenset({408, 425, 429})
 
+#: Longest wait that is read from an answer, seconds: a number that JSON and every clock can hold.
+_LONGEST_WAIT = 1e9
 _DIGITS = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -116,10 +118,10 @@ def retry_after(headers: Headers, now: float) -> float | None:
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         value = (headers.get(name) or "").strip()
         if _DIGITS.fullmatch(value):
-            return max(0.0, float(value) / 1000)
+            return min(max(0.0, float(value) / 1000), _LONGEST_WAIT)
     value = (headers.get("Retry-After") or "").strip()
     if _DIGITS.fullmatch(value):
-        return max(0.0, float(value))
+        return min(max(0.0, float(value)), _LONGEST_WAIT)
     try:
         at = parsedate_to_datetime(value)
         # RFC 9110 §5.6.7: a date without a zone is read as UTC.

@@ -21,8 +21,10 @@ class Phase(StrEnum):
     """Where a call stands."""
 
     SUBMIT = "submit"
+    RECONCILE = "reconcile"
     POLL = "poll"
     POLL_GRACE = "poll_grace"
+    CANCEL = "cancel"
     FETCH = "fetch"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -41,8 +43,13 @@ class Phase(StrEnum):
         """Whether the job runs on the server and is waited for."""
         return self in (Phase.POLL, Phase.POLL_GRACE)
 
+    @property
+    def for_triggerer(self) -> bool:
+        """Whether a triggerer goes on in this phase; in any other it hands over to a worker."""
+        return self.waiting or self is Phase.CANCEL
 
-_OPEN = frozenset({Phase.SUBMIT, Phase.POLL, Phase.POLL_GRACE, Phase.FETCH})
+
+_OPEN = frozenset({Phase.SUBMIT, Phase.RECONCILE, Phase.POLL, Phase.POLL_GRACE, Phase.CANCEL, Phase.FETCH})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +68,14 @@ class State:
     :param attempts: requests of this phase that did not succeed, since the last good one.
     :param failing_since: when the checks began to fail.
     :param inline: the result is (in) the last status answer.
-    :param error: how the call ended, see :meth:`ApiTaskError.to_dict`.
+    :param error: how the call ended, see :meth:`ApiTaskError.to_dict`; while the job is being
+        cancelled, what for.
+    :param idempotency_key: of the submit.
+    :param intent_at: when a submit was sent of which it is not known whether it was taken.
+    :param searches: how often a search has found that there is no job.
+    :param submission: jobs before this one of the same task whose end is known.
+    :param reattached: the job was started by an earlier try, and no check of this one was good yet.
+    :param cancel: why the job was cancelled by this package, one of ``job.CANCEL_REASONS``.
     """
 
     phase: Phase = Phase.SUBMIT
@@ -79,6 +93,12 @@ class State:
     failing_since: float | None = None
     inline: bool = False
     error: dict[str, Any] | None = None
+    idempotency_key: str | None = None
+    intent_at: float | None = None
+    searches: int = 0
+    submission: int = 0
+    reattached: bool = False
+    cancel: str | None = None
 
     def __repr__(self) -> str:
         return f"<State {self.phase} job={self.job_id!r} status={self.status!r} polls={self.polls}>"
@@ -133,6 +153,12 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "attempts": (int,),
     "inline": (bool,),
     "error": (dict, type(None)),
+    "idempotency_key": (str, type(None)),
+    "intent_at": _SECONDS,
+    "searches": (int,),
+    "submission": (int,),
+    "reattached": (bool,),
+    "cancel": (str, type(None)),
 }
 
 

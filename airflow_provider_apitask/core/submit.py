@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from airflow_provider_apitask.core.answers import Links, Reading, find_in, read_status, submit_links
 from airflow_provider_apitask.core.call import Mode
@@ -16,11 +17,12 @@ from airflow_provider_apitask.core.errors import (
 )
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.extraction import MISSING
-from airflow_provider_apitask.core.messages import Response
+from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Response
 from airflow_provider_apitask.core.next_request import next_request
 from airflow_provider_apitask.core.outcome import job_over
 from airflow_provider_apitask.core.pacing import first_check
 from airflow_provider_apitask.core.problem import status_line
+from airflow_provider_apitask.core.reconcile import begin_reconcile
 from airflow_provider_apitask.core.result import take_result
 from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS, Delivery, delivery
 from airflow_provider_apitask.core.state import Phase, State
@@ -61,24 +63,50 @@ def read_submit(turn: Turn) -> Move:
 
 def _not_accepted(turn: Turn) -> Move:
     """Rule 5: send again only where that is safe; else say that the outcome is not known."""
-    policy, method = turn.call.retry, turn.request.method
+    policy, method, key = turn.call.retry, turn.request.method, turn.state.idempotency_key
     attempts = turn.state.attempts + 1
-    data = {"method": method, "url": turn.request.url, "status_code": turn.code, "attempts": attempts}
-    safe = not turn.is_final and policy.may_send_again(method, turn.inbound, repeatable=False)
+    data = {
+        "method": method,
+        "url": turn.request.url,
+        "status_code": turn.code,
+        "attempts": attempts,
+        "retry_after": turn.asked_wait,
+    }
+    safe = not turn.is_final and policy.may_send_again(method, turn.inbound, repeatable=key is not None)
+    unknown = not turn.is_final and (delivery(turn.inbound) is Delivery.UNKNOWN or _is_unread(turn))
+    state = turn.state if unknown else replace(turn.state, intent_at=None)
     if safe and attempts <= policy.count:
         wait = policy.wait(attempts, turn.asked_wait, turn.jitter)
         again = f"{turn.described}. It is sent again in {wait:.1f} s ({attempts} of {policy.count})."
-        state = replace(turn.state, attempts=attempts, next_at=turn.now + wait)
+        state = replace(state, attempts=attempts, next_at=turn.now + wait)
         return Move(state=state, event=Event(EventKind.RETRYING, again, data))
-    if not safe and not turn.is_final and delivery(turn.inbound) is Delivery.UNKNOWN:
-        advice = (
-            f"{turn.described}. The server may have taken the request: sending the {method} again could do "
-            "it twice, so it was not sent again. See on the server whether it took effect, then clear the "
-            "task."
-        )
-        return ended(turn.state, Phase.SUBMIT_UNKNOWN, SubmitUnknownError(advice, **data))
     tries = f" ({attempts} tries)" if attempts > 1 else ""
-    return failed(turn.state, RequestFailedError(f"{turn.described}{tries}.", **data))
+    if unknown and not safe:
+        return _unknown(turn, state, data)
+    if unknown and key is not None:
+        same = "The server may have taken it; sent again, it would have the same idempotency key."
+        return failed(state, RequestFailedError(f"{turn.described}{tries}. {same}", **data))
+    return failed(state, RequestFailedError(f"{turn.described}{tries}.", **data))
+
+
+def _is_unread(turn: Turn) -> bool:
+    """Whether an answer came that is too long to be read: what was asked for may well be done."""
+    inbound = turn.inbound
+    too_large = isinstance(inbound, NetworkFailure) and inbound.failure is Failure.TOO_LARGE
+    return too_large and turn.request.method not in IDEMPOTENT_METHODS
+
+
+def _unknown(turn: Turn, state: State, data: dict[str, Any]) -> Move:
+    """Nobody knows whether it was taken: the server is asked, where the author said how."""
+    method = turn.request.method
+    if turn.call.mode is Mode.ASYNC and turn.call.job.reconcile is not None:
+        return begin_reconcile(state, turn.now, f"{turn.described}, and may have been taken.")
+    advice = (
+        f"{turn.described}. The server may have taken the request: sending the {method} again could do "
+        "it twice, so it was not sent again. See on the server whether it took effect, then clear the "
+        "task."
+    )
+    return ended(state, Phase.SUBMIT_UNKNOWN, SubmitUnknownError(advice, **data))
 
 
 def _had_effect(turn: Turn, error: ApiTaskError) -> ApiTaskError:
@@ -104,6 +132,7 @@ def _accepted(turn: Turn, reading: Reading) -> Move:
     state = turn.state.at(
         Phase.POLL,
         submitted_at=turn.now,
+        intent_at=None,
         deadline_at=turn.now + job.deadline if job.deadline is not None else None,
         next_at=None,
         attempts=0,

@@ -76,7 +76,7 @@ class Move:
 
     :param state: where the call stands now.
     :param event: worth a line in the log; None for a quiet poll.
-    :param error: why the call has ended, where it did not succeed; it makes the event.
+    :param error: why the call has ended, or will when its job is cancelled; without an event it makes one.
     :param answer: the answer that holds the result, or may hold it.
     :param value: the result.
     """

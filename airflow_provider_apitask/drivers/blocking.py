@@ -78,14 +78,20 @@ class BlockingTransport:
     def __exit__(self, *exc_info: object) -> None:
         self._adapter.close()
 
-    def send(self, request: Request) -> Inbound:
-        """Send one request with all that belongs to it; never raises what the core can judge."""
+    def send(self, request: Request, sending: Callable[[], None] | None = None) -> Inbound:
+        """Send one request with all that belongs to it; never raises what the core can judge.
+
+        :param sending: called right before the request itself goes out, after the login and whatever
+            else it needs.
+        """
         flow = conversation(request, self._api)
         renewing = False
         try:
             step = next(flow)
             while True:
                 if isinstance(step, Request):
+                    if sending is not None and step.purpose is request.purpose:
+                        sending()
                     step = flow.send(self._transmit(step))
                     continue
                 if step is Exclusive.ENTER and not renewing:
@@ -107,7 +113,7 @@ class BlockingTransport:
         return self._transmit(request)
 
     def _transmit(self, request: Request) -> Response | NetworkFailure:
-        time.sleep(self._limit.reserve(time.monotonic()))
+        time.sleep(self._limit.reserve(request, time.monotonic()))
         with Attempt(request) as attempt:
             try:
                 with self._answer(request) as answer:
@@ -116,7 +122,9 @@ class BlockingTransport:
                     body = Body(request, answer.status_code, headers)
                     for piece in answer.raw.stream(_CHUNK, decode_content=False):
                         body.feed(piece)
-                    return Response(answer.status_code, request.url, headers, body.finish())
+                    response = Response(answer.status_code, request.url, headers, body.finish())
+                self._limit.learn(request, response, time.monotonic(), time.time())
+                return response
             except (*_ERRORS, OSError, UnusableError) as error:
                 return network_failure(error, request, attempt, _LIBRARY)
             except ValueError as error:

@@ -144,7 +144,7 @@ class EventLoopTransport:
     async def _transmit(self, request: Request) -> Response | NetworkFailure:
         connect, read = request.timeout
         progress = Progress()
-        await asyncio.sleep(self._limit.reserve(time.monotonic()))
+        await asyncio.sleep(self._limit.reserve(request, time.monotonic()))
         for _ in range(_LOOKS):
             await asyncio.sleep(0)
         try:
@@ -167,7 +167,9 @@ class EventLoopTransport:
                 while piece := await _piece(answer, read):
                     body.feed(piece)
                     await asyncio.sleep(0)
-                return Response(answer.status, request.url, headers, body.finish())
+                response = Response(answer.status, request.url, headers, body.finish())
+            self._limit.learn(request, response, time.monotonic(), time.time())
+            return response
         except (aiohttp.ClientError, HttpProcessingError, OSError, UnusableError) as error:
             progress.expired = type(error) is TimeoutError
             return network_failure(error, request, progress, _LIBRARY)

@@ -12,8 +12,15 @@ from urllib.parse import urlsplit
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.auth import TokenAuth
 from airflow_provider_apitask.core.errors import ConnectionFieldError
+from airflow_provider_apitask.core.messages import Purpose, Request, Response
+from airflow_provider_apitask.core.retry import retry_after
 
 __all__ = ["RateLimit", "TransportOptions", "tls_context"]
+
+#: Longest pause that a server can ask of all jobs together, seconds; each job waits for its own besides.
+_LONGEST_PAUSE = 300.0
+#: Seconds between two requests that such a pause held back.
+_GAP_AFTER_PAUSE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,25 +47,40 @@ class TransportOptions:
 
 
 class RateLimit:
-    """Spreads requests evenly; whoever asks is told how long to wait.
+    """Holds requests back, for all tasks or triggers that share a transport; whoever asks is told how long.
 
-    :param rate: requests per second; None for no limit.
+    :param rate: requests per second, which are spread evenly; None for no limit.
     """
 
     def __init__(self, rate: float | None) -> None:
         self._gap = 1 / rate if rate else 0.0
         self._next = 0.0
 
-    def reserve(self, now: float) -> float:
-        """Take the next place; returns the seconds until it comes.
+    def reserve(self, request: Request, now: float) -> float:
+        """Take the next place; returns the seconds until it comes. A cancel request waits for nobody.
 
         :param now: monotonic time.
         """
-        if not self._gap:
+        if request.purpose is Purpose.CANCEL:
             return 0.0
         at = max(now, self._next)
-        self._next = at + self._gap
+        # Not all at once when the server's pause is over.
+        self._next = at + (self._gap or (_GAP_AFTER_PAUSE if at > now else 0.0))
         return at - now
+
+    def learn(self, request: Request, response: Response, now: float, clock: float) -> None:
+        """Obey a server that asks for a pause: it asked one of us and means all.
+
+        RFC 6585 §4 (429) and RFC 9110 §15.6.4 (503).
+
+        :param now: monotonic time.
+        :param clock: Unix time, against which an HTTP date is read.
+        """
+        if response.status not in (429, 503) or not request.credentials:
+            return
+        asked = retry_after(response.headers, clock)
+        if asked:
+            self._next = max(self._next, now + min(asked, _LONGEST_PAUSE))
 
 
 def tls_context(api: Api, options: TransportOptions) -> ssl.SSLContext | None:

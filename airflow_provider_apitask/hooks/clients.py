@@ -78,6 +78,11 @@ class ClientPool:
         self._holders = 0
         self._closing: asyncio.Task[None] | None = None
 
+    @property
+    def holders(self) -> int:
+        """How many hold the sessions open."""
+        return self._holders
+
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:
         """Keep the sessions open; they close some time after the last holder has gone."""
@@ -88,9 +93,10 @@ class ClientPool:
         linger = True
         try:
             yield
-        except asyncio.CancelledError:
-            # Maybe the end of the loop: a task that is started now would never run.
-            linger = False
+        except asyncio.CancelledError as error:
+            # Maybe the end of the loop: a task that is started now would never run. Airflow says why it
+            # cancels a single trigger, and its job may have to be cancelled with this session.
+            linger = bool(error.args)
             raise
         finally:
             self._holders -= 1

@@ -14,6 +14,7 @@ from airflow_provider_apitask.operators.parameters import (
     check_parameters,
     compiled,
     csrf_endpoint_of,
+    idempotency_of,
     mode_of,
     request_of,
 )
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_apitask.core.call import Call
     from airflow_provider_apitask.core.events import Event
-    from airflow_provider_apitask.core.messages import Request
-    from airflow_provider_apitask.core.operation import Inbound, Operation
+    from airflow_provider_apitask.core.operation import Inbound
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
+    from airflow_provider_apitask.operators.run import CallRun
 
 __all__ = ["ApiCallOperator"]
 
@@ -64,6 +65,12 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         where that is safe; 0 by default. (``retries`` and ``retry_delay`` are Airflow's.)
     :param retry_wait: seconds before the first of these, 1 by default; grows, with jitter; a
         ``Retry-After`` is obeyed.
+    :param idempotency_key: by which the server knows the submit again: ``task``, derived from DAG,
+        task, run and map index, the same for all retries until the task is cleared; ``try``, another
+        one for each try; or the key itself, a template. None by default. With a key, a submit whose
+        answer was lost is sent again.
+    :param idempotency_header: header field that carries the key, ``Idempotency-Key`` by default; None
+        where it is put elsewhere, such as into the body by a template.
     :param require_csrf_token: fetch a CSRF token before each unsafe request and send it along, with
         the cookies it came with; False by default. Header and cookie are named by the connection.
     :param csrf_token_endpoint: where the token is fetched; by default the URL of the request itself.
@@ -80,12 +87,15 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         "headers",
         "body",
         "timeout",
+        "idempotency_key",
         "csrf_token_endpoint",
         "job",
         "response_path",
     )
     template_fields_renderers = {"query_params": "json", "headers": "json", "body": "json", "job": "json"}  # noqa: RUF012 - Airflow's own way
     ui_color = "#d5e8f3"
+    #: The run in this process, which a kill has to find.
+    _current: CallRun | None = None
 
     def __init__(
         self,
@@ -104,6 +114,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         deferrable: bool | None = None,
         retry_count: int = 0,
         retry_wait: float = 1.0,
+        idempotency_key: str | None = None,
+        idempotency_header: str | None = "Idempotency-Key",
         require_csrf_token: bool = False,
         csrf_token_endpoint: str | None = None,
         response_path: str | None = None,
@@ -125,6 +137,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.deferrable = _default_deferrable(self.mode) if deferrable is None else deferrable
         self.retry_count = retry_count
         self.retry_wait = retry_wait
+        self.idempotency_key = idempotency_key
+        self.idempotency_header = idempotency_header
         self.require_csrf_token = require_csrf_token
         self.csrf_token_endpoint = csrf_token_endpoint
         self.response_path = response_path
@@ -141,17 +155,30 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def execute(self, context: Context) -> Any:
         """Send the request; in async mode wait for the job, here or on the triggerer."""
-        from airflow_provider_apitask.core.state import State
-
-        return self._run(context, State)
+        return self._run(context, lambda run: run.begin())
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on when the trigger has seen the job end."""
-        from airflow_provider_apitask.triggers.handover import state_of_event
+        from airflow_provider_apitask.triggers.handover import take_event
 
-        return self._run(context, lambda: state_of_event(event))
+        return self._run(context, lambda run: run.resume(*take_event(context, event)))
 
-    def call(self) -> Call:
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral; where that took longer than ``execution_timeout``, cancel the job."""
+        from airflow.sdk.exceptions import TaskDeferralTimeout
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            self._time_out_deferred(context)
+            raise
+
+    def on_kill(self) -> None:
+        """Cancel the job, where a person has ended the task."""
+        if self._current is not None:
+            self._current.kill()
+
+    def call(self, context: Context) -> Call:
         """The call with its rendered parameters, checked whole before anything is sent.
 
         :raises ParameterError: naming the parameter and what is allowed.
@@ -179,69 +206,66 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             timeout=request.timeout,
             csrf_endpoint=csrf_endpoint_of(vars(self)),
             max_response_bytes=checks.number(self.max_response_bytes, "max_response_bytes", whole=True),
+            idempotency=idempotency_of(vars(self), context),
         )
 
-    def _run(self, context: Context, start: Callable[[], State]) -> Any:
-        """Run the call from the state that ``start`` gives, until it ends or is deferred."""
-        import random
-
-        from airflow_provider_apitask.core.operation import Operation
+    def _new_run(self, context: Context) -> CallRun:
         from airflow_provider_apitask.hooks.api import ApiHook
-        from airflow_provider_apitask.triggers.handover import for_airflow, pull_answer
+        from airflow_provider_apitask.operators.run import CallRun
+
+        hook = ApiHook(self.api_conn_id)
+        call = self.call(context)
+        hook.api.redactor.add(*_secrets_of(call))
+        return CallRun(call, hook, context, self._report)
+
+    def _run(self, context: Context, start: Callable[[CallRun], None]) -> Any:
+        """Run the call from where ``start`` puts it, until it ends or is deferred."""
+        from airflow.sdk.exceptions import AirflowTaskTimeout
+
+        from airflow_provider_apitask.triggers.handover import for_airflow
 
         try:
-            state = start()
-            hook = ApiHook(self.api_conn_id)
-            answer = pull_answer(context) if state.inline else None
-            call = self.call()
-            hook.api.redactor.add(*_secrets_of(call))
-            operation = Operation(call, hook.api, state, answer=answer, jitter=random.random)
-            with hook.transport() as transport:
-                return self._drive(context, operation, transport)
+            run = self._current = self._new_run(context)
+            start(run)
+            with run.transport() as transport:
+                return self._drive(context, run, transport)
         except ApiTaskError as error:
             raise for_airflow(error) from None
+        except AirflowTaskTimeout:
+            if self._current is not None:
+                self._current.time_out()
+            raise
 
-    def _drive(self, context: Context, operation: Operation, transport: BlockingTransport) -> Any:
-        from airflow_provider_apitask.core.state import Phase
-        from airflow_provider_apitask.drivers.blocking import drive
-
-        last: list[Inbound] = []
-
-        def send(request: Request) -> Inbound:
-            last[:] = [transport.send(request)]
-            return last[0]
-
-        drive(operation, send, until=lambda state: state.phase is not Phase.SUBMIT, on_event=self._report)
-        if operation.state.phase.waiting:
-            self._leave_handle(context, operation.state)
+    def _drive(self, context: Context, run: CallRun, transport: BlockingTransport) -> Any:
+        run.submit(transport)
+        if run.state.phase.waiting and not run.killed:
+            self._leave_handle(context, run.state)
             if not self.wait_for_completion:
-                return _submit_value(last[0])
+                return _submit_value(run.last)
             if self.deferrable:
-                self._defer(operation)
+                self._defer(run)
         try:
-            done = drive(operation, send, on_event=self._report)
+            return run.finish(transport)
         finally:
-            self._leave_handle(context, operation.state)
-        if done is None:
-            raise RuntimeError("the operation stopped without an end")
-        if done.error is not None:
-            raise done.error
-        return done.value
+            self._leave_handle(context, run.state)
 
-    def _defer(self, operation: Operation) -> NoReturn:
+    def _defer(self, run: CallRun) -> NoReturn:
         from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger
-        from airflow_provider_apitask.triggers.handover import plain_json
 
-        call = operation.call
-        trigger = ApiStatusTrigger(
-            api_conn_id=self.api_conn_id,
-            state=plain_json(operation.state.to_dict()),
-            job=plain_json(call.job.to_dict()),
-            timeout=plain_json(call.timeout),
-            csrf_endpoint=call.csrf_endpoint,
-            max_response_bytes=call.max_response_bytes,
-        )
+        trigger = ApiStatusTrigger.of(run.call, self.api_conn_id, run.state)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=self.execution_timeout)
+
+    def _time_out_deferred(self, context: Context) -> None:
+        """Cancel the job; what goes wrong is logged, as the timeout is what the task ends with."""
+        from airflow_provider_apitask.core.handle import HANDLE_KEY, read_handle
+
+        try:
+            ti: Any = context["ti"]
+            handle = ti.xcom_pull(task_ids=ti.task_id, key=HANDLE_KEY, map_indexes=ti.map_index)
+            left = None if handle is None else read_handle(handle)
+            self._new_run(context).time_out_deferred(left)
+        except Exception:
+            self.log.exception("The job could not be cancelled")
 
     def _leave_handle(self, context: Context, state: State) -> None:
         from airflow_provider_apitask.core.handle import HANDLE_KEY, handle_of
@@ -280,7 +304,7 @@ def _secrets_of(call: Call) -> list[str]:
     return found
 
 
-def _submit_value(inbound: Inbound) -> Any:
+def _submit_value(inbound: Inbound | None) -> Any:
     """What the answer to a submit stands for; one that is not what it says is text, as the job runs."""
     from airflow_provider_apitask.core.bodies import decode_text, json_or_text
     from airflow_provider_apitask.core.errors import AnswerError

@@ -11,13 +11,25 @@ from typing import Any
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path
+from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
-from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
+from airflow_provider_apitask.core.urls import wire_text
 
-__all__ = ["MODES", "check_parameters", "compiled", "csrf_endpoint_of", "mode_of", "request_of"]
+__all__ = [
+    "MODES",
+    "check_parameters",
+    "compiled",
+    "csrf_endpoint_of",
+    "idempotency_of",
+    "mode_of",
+    "request_of",
+]
 
 #: The values of ``core.call.Mode``, which parsing a DAG file need not import.
 MODES = ("sync", "async")
+#: What an idempotency key can be derived for.
+_KEY_SCOPES = ("task", "try")
 
 #: Parameters of the operator, and what they are called in a request.
 _REQUEST = {
@@ -54,6 +66,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
         )
     request_of(given)
     _check_csrf(given)
+    _check_idempotency(given)
     for name in ("wait_for_completion", "deferrable", "require_csrf_token"):
         if not isinstance(given.get(name) or False, bool):
             raise ParameterError(f"{name} must be True or False, not {given[name]!r}.", parameter=name)
@@ -104,6 +117,40 @@ def request_of(given: Mapping[str, Any]) -> RequestSpec:
 def csrf_endpoint_of(given: Mapping[str, Any]) -> str | None:
     """Where a CSRF token is fetched: empty for the request's own URL, None where none is required."""
     return (given.get("csrf_token_endpoint") or "") if given.get("require_csrf_token") else None
+
+
+def idempotency_of(given: Mapping[str, Any], context: Any) -> Idempotency | None:
+    """What makes the key of a task instance; None where the author wants none.
+
+    :param context: of the task.
+    """
+    key = given.get("idempotency_key")
+    if key is None:
+        return None
+    header = given.get("idempotency_header")
+    if key not in _KEY_SCOPES:
+        return Idempotency(seed=wire_text(key), header=header, fixed=True)
+    ti = context["ti"]
+    # Airflow raises the number of tries when a user clears the task: that is another submit.
+    parts = [ti.dag_id, ti.task_id, ti.run_id, ti.map_index, getattr(ti, "max_tries", 0)]
+    if key == "try":
+        parts.append(ti.try_number)
+    return Idempotency(seed="\n".join(str(part) for part in parts), header=header)
+
+
+def _check_idempotency(given: Mapping[str, Any]) -> None:
+    key, header = given.get("idempotency_key"), given.get("idempotency_header")
+    if key is not None and not checks.is_open(key):
+        if not isinstance(key, str) or not key:
+            raise ParameterError(
+                "idempotency_key must be 'task', 'try' or a template.", parameter="idempotency_key"
+            )
+        if has_control(key):
+            raise ParameterError(
+                "idempotency_key has a line break or control character in it.", parameter="idempotency_key"
+            )
+    if header is not None:
+        RequestSpec(headers={header: ""}).checked()
 
 
 def _check_csrf(given: Mapping[str, Any]) -> None:

@@ -152,7 +152,7 @@ class ApiStatusSensor(BaseSensorOperator):
     def _check_and_defer(self, context: Context) -> Any:
         """Check once, so that a job which is over needs no trigger, then defer."""
         from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger
-        from airflow_provider_apitask.triggers.handover import plain_json, refuse_stored_secrets
+        from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
 
         hook = self._hook()
         operation = self._new_operation(hook, self._state())
@@ -160,23 +160,17 @@ class ApiStatusSensor(BaseSensorOperator):
         value = self._advance(context, hook, operation)
         if not operation.state.phase.waiting:
             return value
-        trigger = ApiStatusTrigger(
-            api_conn_id=hook.api_conn_id,
-            state=plain_json(operation.state.to_dict()),
-            job=plain_json(operation.call.job.to_dict()),
-            timeout=plain_json(self.request_timeout),
-            max_response_bytes=self.max_response_bytes,
-        )
+        trigger = ApiStatusTrigger.of(operation.call, hook.api_conn_id, operation.state)
         return self.defer(
             trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
         )
 
     def _complete(self, context: Context, event: Any) -> Any:
-        from airflow_provider_apitask.triggers.handover import pull_answer, state_of_event
+        from airflow_provider_apitask.triggers.handover import take_event
 
-        state = state_of_event(event)
+        state, answer = take_event(context, event)
         hook = self._hook()
-        operation = self._new_operation(hook, state, pull_answer(context) if state.inline else None)
+        operation = self._new_operation(hook, state, answer)
         return self._advance(context, hook, operation)
 
     # -- the parts ---------------------------------------------------------------------------
@@ -241,6 +235,9 @@ class ApiStatusSensor(BaseSensorOperator):
     def _job_to_follow(self) -> AsyncJob:
         check_target(self.handle, self.job_id, self.status_request, self.job)
         given = AsyncJob.parse(self.job).to_dict()
+        for name in ("cancel_request", "cancel_on", "reconcile"):
+            # The sensor has not started the job: it neither cancels nor looks for it.
+            given.pop(name, None)
         if self.status_request is not None:
             given["status_request"] = self.status_request
         if not self.deferrable:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -14,15 +17,19 @@ from airflow_provider_apitask.core.state import Phase, State
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.api import Api
+    from airflow_provider_apitask.core.call import Call
     from airflow_provider_apitask.core.events import Event
     from airflow_provider_apitask.core.messages import Request
-    from airflow_provider_apitask.core.operation import Inbound
+    from airflow_provider_apitask.core.operation import Inbound, Operation
     from airflow_provider_apitask.hooks.clients import ClientPool
+    from airflow_provider_apitask.triggers.progress import Progress
 
 __all__ = ["ApiStatusTrigger"]
 
 #: Seconds between tries to look the connection up, while Airflow itself cannot answer.
 _LOOKUP_RETRY = 10.0
+#: Cancel requests under way, whose triggers are gone: the event loop itself keeps no task alive.
+_cancelling: set[asyncio.Task[None]] = set()
 
 
 class ApiStatusTrigger(BaseTrigger):
@@ -37,7 +44,12 @@ class ApiStatusTrigger(BaseTrigger):
     :param timeout: seconds of one request, or (connect, read).
     :param csrf_endpoint: where a CSRF token is fetched, see ``core.call.Call``.
     :param max_response_bytes: longest body that is read.
+    :param since: Unix time at which the task was deferred.
     """
+
+    #: Where the job stands, once this process waits for it.
+    _operation: Operation | None = None
+    _progress: Progress | None = None
 
     def __init__(
         self,
@@ -48,6 +60,7 @@ class ApiStatusTrigger(BaseTrigger):
         timeout: Any = None,
         csrf_endpoint: str | None = None,
         max_response_bytes: int | None = None,
+        since: float | None = None,
     ) -> None:
         # Nothing is checked here: what a trigger's constructor raises takes the triggerer down.
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's **kwargs has no annotation
@@ -57,6 +70,25 @@ class ApiStatusTrigger(BaseTrigger):
         self.timeout = timeout
         self.csrf_endpoint = csrf_endpoint
         self.max_response_bytes = max_response_bytes
+        self.since = since
+
+    @classmethod
+    def of(cls, call: Call, api_conn_id: str, state: State) -> Self:
+        """The trigger that goes on with a call.
+
+        :param call: of which the job matters, and not what only its submit needs.
+        """
+        from airflow_provider_apitask.triggers.handover import plain_json
+
+        return cls(
+            api_conn_id=api_conn_id,
+            state=plain_json(state.to_dict()),
+            job=plain_json(replace(call.job, reconcile=None).to_dict()),
+            timeout=plain_json(call.timeout),
+            csrf_endpoint=call.csrf_endpoint,
+            max_response_bytes=call.max_response_bytes,
+            since=time.time(),
+        )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -69,6 +101,7 @@ class ApiStatusTrigger(BaseTrigger):
                 "timeout": list(self.timeout) if isinstance(self.timeout, tuple) else self.timeout,
                 "csrf_endpoint": self.csrf_endpoint,
                 "max_response_bytes": self.max_response_bytes,
+                "since": self.since,
             },
         )
 
@@ -85,7 +118,18 @@ class ApiStatusTrigger(BaseTrigger):
             state = await self._wait()
         except ApiTaskError as error:
             state = self._failed(error)
-        yield TriggerEvent(event_of(state))
+        yield TriggerEvent(event_of(state, left=self._progress is not None and self._progress.left))
+
+    async def on_kill(self) -> None:
+        """Cancel the job, where a person has ended the task (Airflow 3.3).
+
+        Airflow gives this a second: what takes longer goes on by itself.
+        """
+        if self._operation is None or self._operation.call.job.cancel_request is None:
+            return
+        task = asyncio.create_task(self._cancel_job(self._operation))
+        _cancelling.add(task)
+        task.add_done_callback(_cancelling.discard)
 
     async def _wait(self) -> State:
         # In a thread: importing the HTTP client takes longer than other triggers may be kept waiting.
@@ -105,27 +149,60 @@ class ApiStatusTrigger(BaseTrigger):
         async with pool.hold():
             return await self._drive(call, State.from_dict(self.state), pool)
 
-    async def _drive(self, call: Any, state: State, pool: ClientPool) -> State:
+    async def _drive(self, call: Call, state: State, pool: ClientPool) -> State:
         from airflow_provider_apitask.core.operation import Operation
+        from airflow_provider_apitask.core.pacing import spread_check
         from airflow_provider_apitask.drivers.event_loop import drive
         from airflow_provider_apitask.triggers.handover import push_answer
+        from airflow_provider_apitask.triggers.progress import Progress
 
         api = await self._first_api(pool, call.job.status_grace)
         # A thousand triggers wake at once here: each goes on in small steps, so that others get their turn.
         await asyncio.sleep(0)
-        operation = Operation(call, api, state, jitter=random.random)
+        progress = self._progress = Progress(self.task_instance, call.job, self.since)
+        state = await progress.restored(state)
+        jitter = random.random()  # noqa: S311 - it spreads requests, and guards nothing
+        state = spread_check(call.job, state, time.time(), pool.holders, jitter)
+        operation = self._operation = Operation(call, api, state, jitter=random.random)
 
-        async def send(request: Request) -> Inbound:
-            await asyncio.sleep(0)
-            async with pool.use(self.api_conn_id) as client:
-                # What comes back is redacted with the credentials that went along.
-                operation.api = client.api
-                return await client.transport.send(request)
+        async def sleep(seconds: float) -> None:
+            await progress.keep(operation.state)
+            await asyncio.sleep(seconds)
 
-        await drive(operation, send, until=lambda state: not state.phase.waiting, on_event=self._report)
+        await drive(
+            operation,
+            partial(self._send, pool, operation),
+            until=lambda state: not state.phase.for_triggerer,
+            on_event=self._report,
+            sleep=sleep,
+        )
         if operation.state.inline and operation.answer is not None:
             await push_answer(self.task_instance, operation.answer, operation.api.redactor)
         return operation.state
+
+    async def _send(self, pool: ClientPool, operation: Operation, request: Request) -> Inbound:
+        await asyncio.sleep(0)
+        async with pool.use(self.api_conn_id) as client:
+            # What comes back is redacted with the credentials that went along.
+            operation.api = client.api
+            return await client.transport.send(request)
+
+    async def _cancel_job(self, operation: Operation) -> None:
+        from airflow_provider_apitask.drivers.event_loop import drive
+        from airflow_provider_apitask.hooks.clients import pool_of_this_loop
+        from airflow_provider_apitask.triggers.kill import atask_state, reason_of
+
+        pool = pool_of_this_loop()
+        try:
+            async with pool.hold():
+                reason = reason_of(await atask_state(self.task_instance))
+                if reason is None:
+                    self.log.info("The trigger is told to stop, its task is not ended: the job goes on.")
+                elif event := operation.cancel(reason):
+                    self._report(event)
+                    await drive(operation, partial(self._send, pool, operation), on_event=self._report)
+        except Exception:
+            self.log.exception("The job could not be cancelled")
 
     async def _first_api(self, pool: ClientPool, patience: float) -> Api:
         """The API; where Airflow cannot tell the connection just now, the job is waited for all the same.

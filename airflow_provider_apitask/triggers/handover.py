@@ -19,6 +19,8 @@ from airflow_provider_apitask.core.messages import Headers, Response
 from airflow_provider_apitask.core.redaction import Redactor, is_secret_name
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.urls import wire_text
+from airflow_provider_apitask.triggers.progress import PROGRESS_KEY
+from airflow_provider_apitask.triggers.xcom import aset_xcom, xcom_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,6 +36,7 @@ __all__ = [
     "push_answer",
     "refuse_stored_secrets",
     "state_of_event",
+    "take_event",
 ]
 
 log = logging.getLogger(__name__)
@@ -45,9 +48,25 @@ _MAX_ANSWER = 1024 * 1024
 _EVENT_VERSION = 1
 
 
-def event_of(state: State) -> dict[str, Any]:
-    """The payload of the trigger's event."""
-    return {"version": _EVENT_VERSION, "state": state.to_dict()}
+def event_of(state: State, left: bool = False) -> dict[str, Any]:
+    """The payload of the trigger's event.
+
+    :param left: whether something was kept for a restart, and has to be removed.
+    """
+    event = {"version": _EVENT_VERSION, "state": state.to_dict()}
+    return {**event, "left": True} if left else event
+
+
+def take_event(context: Context, event: Any) -> tuple[State, Response | None]:
+    """Take over from the trigger: where the call stands, and the answer that holds the result.
+
+    :param event: the payload of the trigger's event.
+    :raises ParameterError: where it is none, for example from another version of this package.
+    """
+    state = state_of_event(event)
+    if event.get("left"):
+        _remove(context, PROGRESS_KEY)
+    return state, pull_answer(context) if state.inline else None
 
 
 def state_of_event(event: Any) -> State:
@@ -81,7 +100,11 @@ def refuse_stored_secrets(job: AsyncJob) -> None:
 
     :raises ParameterError: naming the request and the field; its value stays out of the message.
     """
-    requests = {"status_request": job.status_request, "result_request": job.result_request}
+    requests = {
+        "status_request": job.status_request,
+        "result_request": job.result_request,
+        "cancel_request": job.cancel_request,
+    }
     for parameter, request in requests.items():
         for part in ("headers", "params"):
             fields = getattr(request, part, None)
@@ -110,7 +133,7 @@ async def push_answer(task_instance: Any, response: Response, redactor: Redactor
         "body": base64.b64encode(response.body).decode(),
     }
     try:
-        await _set_xcom(record, _xcom_key(task_instance))
+        await aset_xcom(ANSWER_KEY, record, task_instance)
     except Exception as error:  # noqa: BLE001 - the job has succeeded: this must not fail it
         log.warning("The job's answer could not be handed over, so it is asked for again: %r", error)
         return False
@@ -126,7 +149,7 @@ def pull_answer(context: Context) -> Response | None:
         record = ti.xcom_pull(task_ids=ti.task_id, key=ANSWER_KEY, map_indexes=ti.map_index)
         if record is None:
             return None
-        XCom.delete(key=ANSWER_KEY, **_xcom_key(ti))
+        XCom.delete(key=ANSWER_KEY, **xcom_key(ti))
         headers = Headers([(str(name), str(value)) for name, value in record["headers"]])
         body = base64.b64decode(record["body"])
         return Response(int(record["status"]), str(record["url"]), headers, body)
@@ -156,18 +179,10 @@ def _final(cls: Any) -> Any:
     )
 
 
-def _xcom_key(task_instance: Any) -> dict[str, Any]:
-    names = ("dag_id", "task_id", "run_id", "map_index")
-    return {name: getattr(task_instance, name) for name in names}
-
-
-async def _set_xcom(record: dict[str, Any], key: dict[str, Any]) -> None:
+def _remove(context: Context, key: str) -> None:
     from airflow.providers.common.compat.sdk import XCom
 
-    if hasattr(XCom, "aset"):  # Airflow 3.3
-        await XCom.aset(ANSWER_KEY, record, **key)
-    else:
-        from asgiref.sync import sync_to_async
-
-        # Not in any other kind of thread: the triggerer of 3.2 takes no messages from those.
-        await sync_to_async(XCom.set, thread_sensitive=False)(ANSWER_KEY, record, **key)
+    try:
+        XCom.delete(key=key, **xcom_key(context["ti"]))
+    except Exception as error:  # noqa: BLE001 - it is in nobody's way
+        log.warning("The XCom %r could not be removed: %r", key, error)

@@ -40,11 +40,11 @@ def test_every_field_is_rendered(native: bool) -> None:
             timeout="{{ params.n }}",
             job=JOB,
         )
-    context_for(task, params={"zone": "eu", "n": 3, "word": "ok"}, ds_nodash="20260102")
+    context = context_for(task, params={"zone": "eu", "n": 3, "word": "ok"}, ds_nodash="20260102")
     n = 3 if native else "3"
     assert (task.api_conn_id, task.endpoint) == ("eu", "/20260102/x")
     assert (task.query_params, task.headers, task.body) == ({"a": [n]}, {"X": ["eu"]}, {"deep": [{"n": n}]})
-    made = task.call()
+    made = task.call(context)
     assert (made.request.method, made.timeout) == ("PUT", 3)
     # Numbers are numbers again, whatever Jinja made of them.
     assert (made.job.poll_interval, made.job.max_polls, made.job.success_values) == (3, 3, ["ok"])

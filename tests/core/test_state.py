@@ -84,10 +84,13 @@ def test_a_state_with_a_wrong_field_is_refused(wrong: dict[str, Any]) -> None:
 def test_phases() -> None:
     assert {phase for phase in Phase if not phase.ended} == {
         Phase.SUBMIT,
+        Phase.RECONCILE,
         Phase.POLL,
         Phase.POLL_GRACE,
+        Phase.CANCEL,
         Phase.FETCH,
     }
+    assert {phase for phase in Phase if phase.for_triggerer} == {Phase.POLL, Phase.POLL_GRACE, Phase.CANCEL}
     assert {phase for phase in Phase if phase.waiting} == {Phase.POLL, Phase.POLL_GRACE}
 
 

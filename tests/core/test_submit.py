@@ -398,12 +398,13 @@ def test_final_codes_are_not_sent_again_and_not_unknown() -> None:
     assert "Invalid token" in driven.error().message
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_answer_that_is_too_large_is_not_asked_for_again(method: str) -> None:
+@pytest.mark.parametrize(("method", "phase"), [("GET", Phase.FAILED), ("POST", Phase.SUBMIT_UNKNOWN)])
+def test_an_answer_that_is_too_large_is_not_asked_for_again(method: str, phase: Phase) -> None:
     driven = Driven(make_call(method=method, sync=True, retries=5))
     driven.tell(TOO_LARGE)
-    assert driven.phase is Phase.FAILED
+    assert driven.phase is phase
     assert "max_response_bytes" in driven.error().message
+    assert driven.error().retryable is (method == "GET"), "a POST was done, though its answer was not read"
 
 
 # -- what is remembered --------------------------------------------------------------------------

@@ -1,0 +1,212 @@
+"""What a new try of a task does about the job of the try before.
+
+A record is kept where it outlives the task's process: before the submit is sent (the intent), when
+the job is known, and when the call has ended. A killed process leaves the last one, and the next
+try reads from it where the job stands:
+
+=============================  ====================================================================
+the record says                the new try
+=============================  ====================================================================
+nothing                        submits
+a submit whose outcome is      sends it again where that is safe (the same idempotency key, or an
+not known                      idempotent method), looks the job up (``job.reconcile``), else ends as
+                               SUBMIT_UNKNOWN
+a job, its end not known       asks for its status: running, it is waited for; succeeded, its result is
+                               fetched; failed, another one is submitted
+the server said that it failed submits another one
+the server does not know it    by ``job.on_lost``
+=============================  ====================================================================
+
+A user's Clear begins a new *generation*: Airflow raises the number of tries then, and at no other
+time. Its first try starts another job, and cancels the one of before if that still runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from airflow_provider_apitask.core.call import Call
+from airflow_provider_apitask.core.errors import (
+    ApiTaskError,
+    JobCancelledError,
+    JobFailedError,
+    JobLostError,
+    SubmitUnknownError,
+    UnknownStatusError,
+    error_from_dict,
+)
+from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.reconcile import begin_reconcile
+from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
+from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.turn import Move, ended, handle_data, job_name
+
+__all__ = [
+    "RECORD_VERSION",
+    "Record",
+    "Start",
+    "begin",
+    "first_state",
+    "is_notable",
+    "still_unseen",
+    "submit_anew",
+]
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is kept of a call.
+
+    :param generation: grows with each Clear, and is the same for all retries in between.
+    """
+
+    generation: int
+    state: State
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON, with its version."""
+        return {"version": RECORD_VERSION, "generation": self.generation, "state": self.state.to_dict()}
+
+    @classmethod
+    def from_dict(cls, record: Any) -> Self | None:
+        """Read a record; None for what is none, or one of another version.
+
+        :raises ParameterError: where its state cannot be read.
+        """
+        if not isinstance(record, Mapping) or record.get("version") != RECORD_VERSION:
+            return None
+        generation = record.get("generation")
+        if not isinstance(generation, int):
+            return None
+        return cls(generation=generation, state=State.from_dict(record.get("state", {})))
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a try begins.
+
+    :param move: where the call stands, and what to tell of it.
+    :param stale: the job of before a Clear, to be cancelled if it still runs.
+    """
+
+    move: Move
+    stale: State | None = None
+
+
+def begin(record: Record | None, call: Call, generation: int) -> Start:
+    """Decide how a try of a task begins.
+
+    :param record: what an earlier try left, None for nothing.
+    :param generation: of this try.
+    """
+    if record is None:
+        return Start(Move(state=first_state(call, 0)))
+    if record.generation != generation:
+        stale = _may_run(record.state) and call.job.cancels_on("clear")
+        return Start(Move(state=first_state(call, 0)), _as_waiting(record.state) if stale else None)
+    if not call.job.reattach:
+        return Start(Move(state=first_state(call, record.state.submission + 1)))
+    return Start(_go_on(record.state, call))
+
+
+def first_state(call: Call, submission: int) -> State:
+    """The state of a call that has still to be submitted.
+
+    :param submission: jobs before this one of the same task whose end is known.
+    """
+    key = call.idempotency.key(submission) if call.idempotency is not None else None
+    return State(submission=submission, idempotency_key=key)
+
+
+def is_notable(old: State | None, new: State) -> bool:
+    """Whether a change must be recorded: what a later try does depends on it."""
+    if old is None:
+        return True
+    names = ("phase", "intent_at", "submitted_at", "submission", "job_id", "status_url", "cancel", "error")
+    return any(getattr(old, name) != getattr(new, name) for name in names)
+
+
+def still_unseen(state: State) -> bool:
+    """Whether a job of an earlier try has yet to be asked for; a check that fails counts as seen."""
+    return state.reattached and state.phase.waiting and not state.attempts
+
+
+def submit_anew(call: Call, move: Move) -> Move | None:
+    """What follows where the job of an *earlier* try turns out to have ended without success.
+
+    That failure was not reported by any try, so it is not this one's: another job is started, at most
+    one by each try.
+
+    :returns: None where the move stands.
+    """
+    state, error = move.state, move.error
+    if not state.reattached or error is None or not _is_over(state, error, call.job.on_lost):
+        return None
+    told = f"{error.message} It was started by an earlier try of this task: another one is submitted."
+    event = Event(EventKind.REATTACHED, told, handle_data(state))
+    return Move(state=first_state(call, state.submission + 1), event=event)
+
+
+def _is_over(state: State, error: ApiTaskError, on_lost: str) -> bool:
+    """Whether the job surely does not run any more, and has not succeeded."""
+    if isinstance(error, UnknownStatusError):
+        return False
+    if isinstance(error, JobLostError):
+        return on_lost == "submit" or state.cancel is not None
+    return isinstance(error, (JobFailedError, JobCancelledError)) and "cancel" not in error.data
+
+
+def _may_run(state: State) -> bool:
+    """Whether the job may still run, as far as the record says."""
+    if state.submitted_at is None or state.phase in (Phase.SUCCEEDED, Phase.FETCH):
+        return False
+    return state.error is None or not _is_over(state, error_from_dict(state.error), "submit")
+
+
+def _go_on(state: State, call: Call) -> Move:
+    """The same logical call, in another try."""
+    if state.submitted_at is None:
+        if state.intent_at is None:
+            # The server refused it, or it was never sent: nothing was started.
+            refused = state.phase.ended
+            return Move(state=first_state(call, state.submission + 1 if refused else state.submission))
+        return _unknown(state, call)
+    error = error_from_dict(state.error) if state.error is not None else None
+    if error is not None and state.phase.ended and _is_over(state, error, call.job.on_lost):
+        return Move(state=first_state(call, state.submission + 1))
+    # Where the result is known to be, the job need not be asked for again.
+    fetching = state.phase is Phase.FETCH and not state.inline
+    waiting = _as_waiting(state)
+    state = waiting.at(Phase.FETCH) if fetching else replace(waiting, reattached=True)
+    told = f"{job_name(state)} was started by an earlier try of this task; it is gone on with."
+    return Move(state=state, event=Event(EventKind.REATTACHED, told, handle_data(state)))
+
+
+def _as_waiting(state: State) -> State:
+    """The state of a job that is to be asked for at once."""
+    return state.at(Phase.POLL, error=None, next_at=None, attempts=0, failing_since=None, inline=False)
+
+
+def _unknown(state: State, call: Call) -> Move:
+    """A submit was sent, and nobody has seen an answer."""
+    told = (
+        "An earlier try of this task ended while its submit was under way, so the job may have been started."
+    )
+    method = call.request.method
+    if state.idempotency_key is not None or method in IDEMPOTENT_METHODS:
+        same = "idempotency key" if state.idempotency_key is not None else f"{method}, which may be repeated"
+        again = Event(EventKind.RETRYING, f"{told} It is sent again with the same {same}.")
+        kept = State(submission=state.submission, idempotency_key=state.idempotency_key)
+        return Move(state=kept, event=again)
+    if call.job.reconcile is not None:
+        return begin_reconcile(replace(state, error=None, reattached=True, attempts=0), None, told)
+    message = (
+        f"{told} Sending the {method} again could start it twice, so it was not sent again. See on the "
+        "server whether it runs, then clear the task; with an idempotency_key or job.reconcile the task "
+        "finds out by itself."
+    )
+    return ended(state, Phase.SUBMIT_UNKNOWN, SubmitUnknownError(message, method=method))

@@ -1,0 +1,115 @@
+"""How to find a job whose submit got no answer, as an author declares it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.extraction import check_path
+from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.templating import placeholders
+
+__all__ = ["Reconcile"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconcile:
+    """How to find a job on the server, by something that its submit said of it.
+
+    ``{idempotency_key}`` stands for the key of the submit, where there is one.
+
+    :param request: request that lists jobs, or names the one: an endpoint or a dict.
+    :param items: path of the list in the answer; by default the answer itself.
+    :param match: what one of the items must have, to be the job: paths in it with their values,
+        compared as text. By default every item is.
+    :param extract: paths in the item, for names of ``job.extract`` that are elsewhere in it.
+    :param job_id: path of the job's id in the item; by default that of the job.
+    :param settle: seconds from the submit until a job that is not listed surely does not exist, 10 by
+        default: the list may lag behind. After that the submit is sent again.
+    """
+
+    request: Any = None
+    items: str | None = None
+    match: Any = None
+    extract: Any = None
+    job_id: str | None = None
+    settle: Any = 10
+
+    @classmethod
+    def parse(cls, value: Any, parameter: str) -> Self:
+        """Read it from a dict; an endpoint alone will do where it names the one job.
+
+        :raises ParameterError: naming the field and what is allowed.
+        """
+        if isinstance(value, cls):
+            return value.checked(parameter)
+        if isinstance(value, str):
+            return cls(request=value).checked(parameter)
+        if isinstance(value, Mapping):
+            checks.known_keys(value, parameter, (field.name for field in fields(cls)))
+            return cls(**{str(key): item for key, item in value.items()}).checked(parameter)
+        raise ParameterError(
+            f"{parameter} must be a dict with request, items and match, not {type(value).__name__}.",
+            parameter=parameter,
+        )
+
+    def checked(self, parameter: str) -> Self:
+        """Return it with its values normalised.
+
+        :raises ParameterError: naming the field and what is allowed.
+        """
+        if self.request is None:
+            raise ParameterError(
+                f"{parameter}.request is missing: the request that lists jobs, such as '/jobs'.",
+                parameter=f"{parameter}.request",
+            )
+        request = self.request
+        if not checks.is_open(request):
+            request = RequestSpec.parse(request, f"{parameter}.request")
+            if request.endpoint is None:
+                raise ParameterError(
+                    f"{parameter}.request needs an endpoint.", parameter=f"{parameter}.request"
+                )
+        match = checks.mapping(self.match, f"{parameter}.match")
+        extract = checks.mapping(self.extract, f"{parameter}.extract")
+        settle = checks.number(10 if self.settle is None else self.settle, f"{parameter}.settle")
+        checked = type(self)(
+            request=request,
+            items=self.items,
+            match=match,
+            extract=extract,
+            job_id=self.job_id,
+            settle=settle,
+        )
+        for name, path in checked.named_paths(parameter):
+            if path is not None and not checks.is_open(path):
+                check_path(path, name)
+        return checked
+
+    def named_paths(self, parameter: str) -> Iterator[tuple[str, Any]]:
+        """Every path with the parameter that holds it."""
+        yield f"{parameter}.items", self.items
+        yield f"{parameter}.job_id", self.job_id
+        for name in ("match", "extract"):
+            given = getattr(self, name)
+            if isinstance(given, Mapping):
+                for key, value in given.items():
+                    yield f"{parameter}.{name}[{key!r}]", key if name == "match" else value
+
+    def placeholders(self) -> Iterator[str]:
+        """All ``{path}`` placeholders."""
+        if isinstance(self.request, RequestSpec):
+            yield from self.request.placeholders()
+        yield from placeholders(self.match)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, as JSON."""
+        given: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                given[field.name] = value.to_dict() if isinstance(value, RequestSpec) else value
+        return given

@@ -1,0 +1,238 @@
+"""One try of a call on a worker: from the record of the try before to the end, or to the triggerer."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_apitask.core.call import Call, Mode
+from airflow_provider_apitask.core.durable import begin, still_unseen
+from airflow_provider_apitask.core.events import Event
+from airflow_provider_apitask.core.messages import Purpose, Request, Response
+from airflow_provider_apitask.core.operation import Done, Inbound, Operation
+from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
+from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.drivers.blocking import BlockingTransport, drive
+from airflow_provider_apitask.hooks.api import ApiHook
+from airflow_provider_apitask.operators.journal import Journal
+from airflow_provider_apitask.triggers.kill import reason_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["CallRun"]
+
+log = logging.getLogger(__name__)
+
+#: Airflow ends the process 5 seconds after it was told to stop.
+_KILL_SECONDS = 4.0
+
+
+class CallRun:
+    """Drives one call, keeps its record, and cancels its job when the task is killed.
+
+    :param call: the call, its templates rendered.
+    :param hook: of the connection.
+    :param context: of the task.
+    :param report: takes what is worth a line in the log.
+    """
+
+    def __init__(self, call: Call, hook: ApiHook, context: Context, report: Callable[[Event], None]) -> None:
+        self.call = call
+        self.last: Inbound | None = None
+        self._hook = hook
+        self._context = context
+        self._report = report
+        self._journal = Journal(context) if call.mode is Mode.ASYNC else None
+        self._operation: Operation | None = None
+        #: Why the job is to be cancelled, once the task is known to be killed.
+        self._killed: str | None = None
+        #: How the call ended when a kill has cancelled its job.
+        self._cancelled: Done | None = None
+        self._timed_out = False
+
+    @property
+    def state(self) -> State:
+        """Where the call stands."""
+        return self.operation.state
+
+    @property
+    def operation(self) -> Operation:
+        """The operation, once it has begun."""
+        if self._operation is None:
+            raise RuntimeError("the run has not begun")
+        return self._operation
+
+    @property
+    def killed(self) -> bool:
+        """Whether a person has ended the task: the call is not to be gone on with."""
+        return self._killed is not None or self._cancelled is not None
+
+    def transport(self) -> BlockingTransport:
+        """Open a session to the API; a context manager that closes it."""
+        return self._hook.transport()
+
+    # -- the ways to begin -------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin a try: with what the one before left, or from nothing."""
+        start = begin(self._record(), self.call, self._journal.generation if self._journal else 0)
+        if start.stale is not None:
+            self._cancel_stale(start.stale)
+        self._operation = Operation(self.call, self._hook.api, start=start.move, jitter=random.random)
+        if (event := self._operation.first_event) is not None:
+            self._report(event)
+
+    def resume(self, state: State, answer: Response | None = None) -> None:
+        """Go on where the triggerer left it.
+
+        :param answer: the answer that holds the result, where it was handed over.
+        """
+        self._operation = Operation(self.call, self._hook.api, state, answer=answer, jitter=random.random)
+
+    # -- running -----------------------------------------------------------------------------
+
+    def submit(self, transport: BlockingTransport) -> None:
+        """Run until the job is submitted, or that of an earlier try was looked at."""
+        self._drive(
+            transport,
+            lambda state: state.phase not in (Phase.SUBMIT, Phase.RECONCILE) and not still_unseen(state),
+        )
+
+    def finish(self, transport: BlockingTransport) -> Any:
+        """Run until the end and return the result.
+
+        :raises ApiTaskError: where it did not succeed.
+        """
+        done = self._drive(transport, lambda state: False)
+        if self._cancelled is not None:
+            done = self._cancelled
+        elif self._killed is not None:
+            done = self.cancel(self._killed) or done
+        if done is None:
+            raise RuntimeError("the operation stopped without an end")
+        if done.error is not None:
+            raise done.error
+        return done.value
+
+    def _drive(self, transport: BlockingTransport, stop: Callable[[State], bool]) -> Done | None:
+        def send(request: Request) -> Inbound:
+            recorded = self._journal is not None and request.purpose is Purpose.SUBMIT
+            self.last = transport.send(request, self._intend if recorded else None)
+            return self.last
+
+        def until(state: State) -> bool:
+            if self._journal is not None:
+                self._journal.note(state)
+            return stop(state) or (self.killed and state.phase.waiting)
+
+        return drive(self.operation, send, until=until, on_event=self._report)
+
+    def _intend(self) -> None:
+        self.operation.intend(time.time())
+        if self._journal is not None:
+            self._journal.intend(self.operation.state)
+
+    def _record(self) -> Any:
+        if self._journal is None:
+            return None
+        if not self._journal.lasts:
+            self._warn_once()
+        return self._journal.read()
+
+    def _warn_once(self) -> None:
+        """Say what is not guaranteed on an Airflow that keeps no state of a task."""
+        safe = self.call.request.method in IDEMPOTENT_METHODS or self.call.idempotency is not None
+        if self._journal is not None and self._journal.generation and not safe:
+            log.warning(
+                "This Airflow keeps no state of a task (3.3 does): a retry after this process was killed "
+                "does not find the job again, and submits another one. An idempotency_key that the server "
+                "knows prevents that."
+            )
+
+    # -- cancelling --------------------------------------------------------------------------
+
+    def cancel(self, reason: str, state: State | None = None) -> Done | None:
+        """Cancel the job, where it runs and its author wants that.
+
+        With a session of its own: that of the call may be in the middle of a request.
+
+        :param reason: one of ``job.CANCEL_REASONS``.
+        :param state: where the job stands; by default as this run knows.
+        :returns: how the call ended; None where there was nothing to cancel.
+        """
+        operation = Operation(self.call, self._hook.api, state or self.state, jitter=random.random)
+        event = operation.cancel(reason)
+        if event is None:
+            return None
+        self._report(event)
+        with self._hook.transport() as transport:
+            done = drive(operation, transport.send, on_event=self._report)
+        if self._journal is not None:
+            self._journal.note(operation.state)
+        return done
+
+    def time_out(self) -> None:
+        """``execution_timeout`` is over."""
+        self._timed_out = True
+        if self._operation is not None:
+            self.cancel("timeout")
+
+    def time_out_deferred(self, left: State | None) -> None:
+        """``execution_timeout`` was over while the task was deferred.
+
+        :param left: where the job stood, as far as its handle says; the record knows better.
+        """
+        record = self._journal.read() if self._journal is not None else None
+        if record is not None and self._journal is not None and record.generation == self._journal.generation:
+            left = record.state
+        if left is not None:
+            self.cancel("timeout", left)
+
+    def kill(self) -> None:
+        """The process is told to stop: cancel the job where a person has ended the task.
+
+        In a thread, as this may interrupt anything, such as a message to Airflow that holds a lock.
+        """
+        if self._timed_out or self._operation is None or self.call.job.cancel_request is None:
+            return
+        thread = threading.Thread(target=self._kill, name="apitask-cancel", daemon=True)
+        thread.start()
+        thread.join(_KILL_SECONDS)
+
+    def _kill(self) -> None:
+        try:
+            reason = reason_of(self._task_state())
+            if reason is None:
+                log.info("The process is told to stop, its task is not ended: the job goes on.")
+                return
+            state = self.state
+            if state.phase.waiting:
+                self._cancelled = self.cancel(reason, state)
+            else:
+                self._killed = reason  # while the submit is under way: its job is cancelled afterwards
+        except Exception:
+            log.exception("The job could not be cancelled")
+
+    def _task_state(self) -> str | None:
+        ti: Any = self._context["ti"]
+        states = ti.get_task_states(
+            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+        )
+        return next(iter(states.get(ti.run_id, {}).values()), None)
+
+    def _cancel_stale(self, state: State) -> None:
+        """Cancel the job of before a Clear, if it still runs; a failure does not hold up the new one."""
+        # It is looked at once, whatever its limits: they would end it without a cancel.
+        call = replace(self.call, job=replace(self.call.job, max_polls=None))
+        stale = Operation(call, self._hook.api, replace(state, deadline_at=None), jitter=random.random)
+        with self._hook.transport() as transport:
+            drive(stale, transport.send, until=lambda now: now.polls > state.polls, on_event=self._report)
+            if (event := stale.cancel("clear")) is not None:
+                self._report(event)
+                drive(stale, transport.send, on_event=self._report)
