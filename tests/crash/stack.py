@@ -18,10 +18,12 @@ __all__ = ["ENDED", "CrashStack", "TaskRecord", "crash_stack"]
 
 DAGS = Path(__file__).parent / "dags"
 BOOT_TIMEOUT = 150  # seconds
-TRIGGERER_TIMEOUT = 6  # seconds after which a silent triggerer's triggers go to another
+#: Seconds after which a silent triggerer's triggers go to another. A triggerer is silent while it sets up its
+#: access to Airflow's database, at the first question of a trigger: some seconds on a busy machine.
+TRIGGERER_TIMEOUT = 10
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
-#: Airflow imports this wherever it starts; tasks are forked from the scheduler, and need not import them again.
+#: Airflow imports this wherever it starts; tasks are forked from the scheduler and need not import it again.
 #: That halves the work of starting one, which is most of what these tests do.
 LOCAL_SETTINGS = "import aiohttp, jsonpath_ng, requests, airflow.providers.http.hooks.http\n"
 

@@ -107,14 +107,15 @@ def cancelled(stack: CrashStack) -> Cancelled:
     for name in by_user:
         dag_id, run_id, _ = name.split("/")
         ENDINGS[run_id].act(api, dag_id, run_id)
-    for name in (*by_user, *by_clock):
-        wait_until(lambda name=name: bool(server.jobs_of(name)), WAIT, f"{name} submits no job")  # type: ignore[misc]
-        server.wait_for_cancels(server.jobs_of(name)[0].id, 1, CANCEL_WAIT)
+    names = [*by_user, *by_clock]
+    wait_until(lambda: all(server.jobs_of(name) for name in names), WAIT, f"not all of {names} submit a job")
+    until = time.monotonic() + CANCEL_WAIT
+    for name in names:
+        server.wait_for_cancels(server.jobs_of(name)[0].id, 1, max(0.0, until - time.monotonic()))
     cleared = [_name("clear", where) for where in WHERE]
     _wait_waiting(stack, cleared, count=2)
     time.sleep(QUIET)
     states = {task.name: task.state for task in stack.tasks(*ENDINGS)}
-    names = [*by_user, *by_clock]
     found = Cancelled(
         {name: [job.id for job in server.jobs_of(name)] for name in names},
         {name: [server.cancels[job.id] for job in server.jobs_of(name)] for name in names},

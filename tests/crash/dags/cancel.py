@@ -24,14 +24,6 @@ LIMITS: dict[str, dict[str, Any]] = {
 }
 NAME = "{{ ti.dag_id }}/{{ run_id }}/{{ ti.map_index }}"
 
-# TODAY-BEGIN
-import inspect
-
-if "idempotency_key" not in inspect.signature(ApiCallOperator.__init__).parameters:
-    JOB.pop("cancel_request")
-    LIMITS["deadline"]["job"].pop("cancel_request")
-# TODAY-END
-
 for limit, parameters in LIMITS.items():
     for where in ("worker", "deferred"):
         dag_id = f"cancel_{limit}_{where}"

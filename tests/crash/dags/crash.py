@@ -30,15 +30,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"job": FOLLOW},
 }
 
-# TODAY-BEGIN
-import inspect
-
-if "idempotency_key" not in inspect.signature(ApiCallOperator.__init__).parameters:
-    FOLLOW.pop("cancel_request")
-    VARIANTS = {name: {"job": FOLLOW} for name in VARIANTS}
-    VARIANTS["key"] = {"headers": {"Idempotency-Key": NAME}, "job": FOLLOW}
-# TODAY-END
-
 for variant, parameters in VARIANTS.items():
     for where in ("worker", "deferred"):
         for token in ("", "_token"):
