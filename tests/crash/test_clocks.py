@@ -116,7 +116,7 @@ def test_clock_is_not_prolonged_by_a_restart(readings: Mapping[str, Reading], cl
     reading = readings[clock]
     assert reading.state == "failed"
     assert reading.killed < LIMIT
-    # A triggerer that is back too late ends the task at once; a clock that began anew would run on from there.
+    # A triggerer that is back too late ends the task at once; a clock that began anew would go on from there.
     due = max(LIMIT, (reading.resumed or 0) if clock in ON_TRIGGERER else 0)
     assert LIMIT - EARLY <= reading.seconds <= due + LATE, reading
 

@@ -16,11 +16,12 @@ from tests.crash.dags_of import CRASH_DAGS, JOBS
 from tests.crash.faults import REQUEST_FAULTS, FaultInjector, dags_for
 from tests.crash.processes import busy_tasks, kill
 from tests.crash.stack import CrashStack
-from tests.crash.verdict import Row, judge, markdown, write_report
+from tests.crash.verdict import Row, judge, markdown
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 ENOUGH = 200  # jobs in all
+HELD = -1  # seconds of work of a job that goes on until it is released
 WAVE_TIMEOUT = 500  # seconds
 PLAIN_DAGS = [dag_id for dag_id in CRASH_DAGS if not dag_id.endswith("_token")]
 DEFERRED_DAGS = [dag_id for dag_id in PLAIN_DAGS if dag_id.endswith("_deferred")]
@@ -45,7 +46,7 @@ class Campaign:
         wave("a triggerer killed", "triggerer", DEFERRED_DAGS, self._kill_triggerer, runs=3)
         wave("both triggerers killed", "triggerers", DEFERRED_DAGS, self._kill_both_triggerers, runs=3)
         title = "a triggerer stopped, taken over, continued"
-        wave(title, "pause", DEFERRED_DAGS, self._pause_triggerer, runs=3, seconds=20)
+        wave(title, "pause", DEFERRED_DAGS, self._pause_triggerer, runs=3)
         wave("scheduler and its tasks killed", "scheduler", PLAIN_DAGS, self._kill_scheduler)
         wave("scheduler killed, its tasks go on", "leader", PLAIN_DAGS, self._kill_scheduler_alone)
         wave("kills at random", "random", PLAIN_DAGS, self._kill_at_random, runs=3)
@@ -67,8 +68,8 @@ class Campaign:
             count += JOBS * len(dag_ids)
             self.stack.wait_ended([*REQUEST_FAULTS, "fails"], count, WAVE_TIMEOUT)
         for run_id, fault in REQUEST_FAULTS.items():
-            self.rows += judge(self.stack, fault.title, [run_id], fault.loses_answer)
-        self.rows += judge(self.stack, "the job fails, its successor does not", ["fails"], loses_answer=False)
+            self._judge(fault.title, [run_id], fault.loses_answer)
+        self._judge("the job fails, its successor does not", ["fails"], loses_answer=False)
 
     # -- faults that happen to many tasks -----------------------------------------------------
 
@@ -79,16 +80,17 @@ class Campaign:
         dag_ids: Sequence[str],
         fault: Callable[[Sequence[str], int], None],
         runs: int = 1,
-        seconds: int = 5,
     ) -> None:
+        """Start runs, do something to them, wait for their end; where all are to wait, until it is done."""
         with self._timed(title):
             run_ids = [f"{run_id}-{number}" for number in range(runs)]
             for each in run_ids:
-                self.stack.trigger(dag_ids, each, {"seconds": seconds})
+                self.stack.trigger(dag_ids, each, {"seconds": HELD if dag_ids is DEFERRED_DAGS else 5})
             count = JOBS * len(dag_ids) * runs
             fault(run_ids, count)
+            self.stack.server.release(*run_ids)
             self.stack.wait_ended(run_ids, count, WAVE_TIMEOUT)
-        self.rows += judge(self.stack, title, run_ids, loses_answer=dag_ids is not DEFERRED_DAGS)
+        self._judge(title, run_ids, loses_answer=dag_ids is not DEFERRED_DAGS)
 
     def _kill_triggerer(self, run_ids: Sequence[str], count: int) -> None:
         self.stack.wait_deferred(run_ids, count, WAVE_TIMEOUT)
@@ -157,18 +159,27 @@ class Campaign:
         self.notes.append(f"{title}: {time.monotonic() - start:.0f} s")
         print(self.notes[-1], flush=True)
 
+    def _judge(self, title: str, run_ids: Sequence[str], loses_answer: bool) -> None:
+        rows = judge(self.stack, title, run_ids, loses_answer)
+        self.rows += rows
+        for row in rows:
+            print(" | ".join(row.cells()), *row.details, sep="\n  ", flush=True)
+
 
 @pytest.fixture(scope="module")
 def campaign(stack: CrashStack, seed: int, reports: Path) -> Campaign:
     """Everything has happened; what came of it is printed and written down."""
     campaign = Campaign(stack, seed)
     print(f"\nseed {seed}")
-    campaign.run()
-    database = stack.database.note or "PostgreSQL"
-    table = markdown(campaign.rows)
-    notes = "".join(f"- {note}\n" for note in [f"Database: {database}", *campaign.notes])
-    write_report(reports, ["# Jobs and crashes\n", table, notes])
-    print(f"\n{table}\n{notes}")
+    try:
+        campaign.run()
+    finally:
+        database = stack.database.note or "PostgreSQL"
+        notes = "".join(f"- {note}\n" for note in [f"Database: {database}", *campaign.notes])
+        report = f"# Jobs and crashes\n\n{markdown(campaign.rows)}\n{notes}"
+        reports.mkdir(exist_ok=True)
+        (reports / "crash.md").write_text(report, encoding="utf-8")
+        print(f"\n{report}")
     return campaign
 
 

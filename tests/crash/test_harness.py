@@ -85,6 +85,12 @@ def test_first_job_of_a_failing_task_fails(server: CrashServer) -> None:
     assert states == ["failed", "succeeded"]
 
 
+def test_held_jobs_go_on_until_they_are_released(server: CrashServer) -> None:
+    jobs = [server.jobs[submit(server, f"dag/{run_id}/0", seconds=-1)] for run_id in ("one", "two")]
+    server.release("two")
+    assert [server.state_of(job) for job in jobs] == ["running", "succeeded"]
+
+
 # -- processes -----------------------------------------------------------------------------------
 
 

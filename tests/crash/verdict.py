@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tests.crash.server import CrashServer
 from tests.crash.stack import CrashStack, TaskRecord
 from tests.support.job_server import Job
 
-__all__ = ["Row", "judge", "markdown", "variant_of", "write_report"]
+__all__ = ["Row", "judge", "markdown", "variant_of"]
 
 _UNKNOWN = "SubmitUnknownError"
 
@@ -116,11 +115,3 @@ def markdown(rows: Sequence[Row]) -> str:
         setattr(total, name, sum(getattr(row, name) for row in rows))
     lines = [HEAD, tuple("---" for _ in HEAD), *(row.cells() for row in (*rows, total))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def write_report(folder: Path, parts: Iterable[Callable[[], str] | str]) -> Path:
-    """Write ``crash.md``; return its path."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "crash.md"
-    path.write_text("\n".join(part if isinstance(part, str) else part() for part in parts), encoding="utf-8")
-    return path
