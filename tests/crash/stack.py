@@ -125,8 +125,9 @@ class CrashStack:
         for name in self.airflow.triggerers:
             self.airflow.pause_component(name)
             try:
+                owners = self._owners()
                 heir = self._beating_triggerer()
-                taken = [trigger for trigger, owner in self._owners().items() if owner not in (heir, None)]
+                taken = [trigger for trigger, owner in owners.items() if owner not in (heir, None)]
                 wait_until(
                     lambda heir=heir, taken=taken: all(  # type: ignore[misc]
                         owner == heir for trigger, owner in self._owners().items() if trigger in taken
