@@ -106,6 +106,14 @@ class CrashStack:
             error.add_note(f"{len(left)} have not: {left[:10]}")
             raise
 
+    def wait_tried_again(self, run_ids: Collection[str], timeout: float) -> None:
+        """Wait until Airflow has given up the first try of a mapped task."""
+        wait_until(
+            lambda: any(task.tries > 1 for task in self.expanded(run_ids)),
+            timeout,
+            f"no task of {', '.join(run_ids)} is tried again",
+        )
+
     def wait_deferred(self, run_ids: Collection[str], count: int, timeout: float) -> None:
         """Wait until a triggerer has asked for the status of ``count`` jobs of deferred tasks."""
 
@@ -138,17 +146,27 @@ class CrashStack:
             finally:
                 self.airflow.resume_component(name)
             if taken:
-                log = self.airflow.components[name].log
+                paused = {owners[trigger] for trigger in taken}
                 wait_until(
-                    lambda log=log: _LATE in log.read_text(errors="replace"),  # type: ignore[misc]
+                    lambda paused=paused: any(self._says_late(owner) for owner in paused),  # type: ignore[misc]
                     10 * TRIGGERER_TIMEOUT,
                     f"{name} does not see that its triggers are gone",
                 )
                 return len(taken)
         raise AssertionError("no triggerer had a trigger")
 
+    def _says_late(self, triggerer_id: int) -> bool:
+        # Each trigger writes to a file of its own, named after the triggerer's job.
+        files = (self.folder / "logs").glob(f"dag_id=*/run_id=*/task_id=*/**/*.trigger.{triggerer_id}.log")
+        return any(_LATE in file.read_text(encoding="utf-8", errors="replace") for file in files)
+
     def _owners(self) -> dict[int, int | None]:
-        return {row[0]: row[1] for row in self.database.rows("select id, triggerer_id from trigger")}
+        """The triggerer of each trigger that a task waits for; others are only left over."""
+        query = (
+            "select t.id, t.triggerer_id from trigger t join task_instance ti on ti.trigger_id = t.id"
+            " where ti.state = 'deferred'"
+        )
+        return {row[0]: row[1] for row in self.database.rows(query)}
 
     def _beating_triggerer(self) -> int:
         """The id of the job of the one triggerer that still beats."""

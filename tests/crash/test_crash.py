@@ -47,9 +47,9 @@ class Campaign:
         wave("both triggerers killed", "triggerers", DEFERRED_DAGS, self._kill_both_triggerers, runs=3)
         title = "a triggerer stopped, taken over, continued"
         wave(title, "pause", DEFERRED_DAGS, self._pause_triggerer, runs=3)
-        wave("scheduler and its tasks killed", "scheduler", PLAIN_DAGS, self._kill_scheduler)
+        wave("scheduler and its tasks killed", "scheduler", PLAIN_DAGS, self._kill_scheduler, seconds=5)
         wave("scheduler killed, its tasks go on", "leader", PLAIN_DAGS, self._kill_scheduler_alone)
-        wave("kills at random", "random", PLAIN_DAGS, self._kill_at_random, runs=3)
+        wave("kills at random", "random", PLAIN_DAGS, self._kill_at_random, runs=3, seconds=5)
         self.injector.close()
 
     # -- faults that happen when a request arrives: all at the same time ----------------------
@@ -80,12 +80,13 @@ class Campaign:
         dag_ids: Sequence[str],
         fault: Callable[[Sequence[str], int], None],
         runs: int = 1,
+        seconds: int = HELD,
     ) -> None:
-        """Start runs, do something to them, wait for their end; where all are to wait, until it is done."""
+        """Start runs, do something to them, wait for their end; jobs are held until it is done."""
         with self._timed(title):
             run_ids = [f"{run_id}-{number}" for number in range(runs)]
             for each in run_ids:
-                self.stack.trigger(dag_ids, each, {"seconds": HELD if dag_ids is DEFERRED_DAGS else 5})
+                self.stack.trigger(dag_ids, each, {"seconds": seconds})
             count = JOBS * len(dag_ids) * runs
             fault(run_ids, count)
             self.stack.server.release(*run_ids)
@@ -114,6 +115,8 @@ class Campaign:
         self.airflow.abandon_component("scheduler")
         self.airflow.start_component("scheduler")
         self.airflow.wait_ready()
+        # Two processes work on a task then, until the older one is told that it is not wanted.
+        self.stack.wait_tried_again(run_ids, WAVE_TIMEOUT)
 
     def _kill_at_random(self, run_ids: Sequence[str], count: int) -> None:
         """Kill something again and again, until most tasks have ended."""
