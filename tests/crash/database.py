@@ -45,6 +45,17 @@ class MetadataDatabase:
         with self._engines[0].connect() as connection:
             return list(connection.execute(text(query), values))
 
+    def end_abandoned_transactions(self) -> None:
+        """End what a killed process has left open.
+
+        PostgreSQL notices that by itself, but not while a child of that process has inherited the connection.
+        """
+        if not self.note:
+            self.rows(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+                " and state like 'idle in transaction%' and state_change < now() - interval '5 seconds'"
+            )
+
     def close(self) -> None:
         """Close the connections."""
         while self._engines:

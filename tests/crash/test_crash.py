@@ -115,6 +115,7 @@ class Campaign:
         self.airflow.abandon_component("scheduler")
         self.airflow.start_component("scheduler")
         self.airflow.wait_ready()
+        self.stack.database.end_abandoned_transactions()
         # Two processes work on a task then, until the older one is told that it is not wanted.
         self.stack.wait_tried_again(run_ids, WAVE_TIMEOUT)
 
