@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -45,3 +46,9 @@ class Call:
     csrf_endpoint: str | None = None
     max_response_bytes: int | None = None
     idempotency: Idempotency | None = None
+
+    def secrets(self) -> Iterator[str]:
+        """The credentials that the author put into the requests: a server may repeat them."""
+        for request in (self.request, *self.job.requests()):
+            if isinstance(request, RequestSpec):
+                yield from request.secrets()

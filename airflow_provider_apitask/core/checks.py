@@ -1,12 +1,15 @@
 """Checks of what an author wrote, cheap enough for the parsing of a DAG file.
 
 A value that Jinja still has to render, or an ``XComArg``, passes here and is checked again when
-the task runs.
+the task runs. It may hold a secret then, in a place that is none for it, and is not quoted (see
+:func:`rendered`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from math import isfinite
 from typing import Any
@@ -22,6 +25,9 @@ __all__ = [
     "known_keys",
     "mapping",
     "number",
+    "quotes",
+    "rendered",
+    "shown",
     "timeout",
     "words",
 ]
@@ -29,6 +35,54 @@ __all__ = [
 #: Largest number taken for seconds or a count: no clock or sleep can use a larger one.
 _LARGEST = 10**9
 _PLAIN = (str, bytes, int, float, list, tuple, dict, Mapping, timedelta, set, frozenset)
+#: Longest quotation in an error, characters.
+_LONGEST_SHOWN = 100
+#: Shorter texts and numbers are no secrets, for the redactor either, and tell what went wrong.
+_SHORTEST_SECRET = 4
+#: What Jinja makes of None and of flags.
+_TELL_NOTHING = frozenset({"None", "True", "False"})
+
+_is_rendered: ContextVar[bool] = ContextVar("apitask_is_rendered", default=False)
+
+
+@contextmanager
+def rendered(is_rendered: bool = True) -> Iterator[None]:
+    """Within this context, or a function it decorates, errors quote no value: it may come from a template.
+
+    :param is_rendered: False changes nothing.
+    """
+    token = _is_rendered.set(is_rendered or _is_rendered.get())
+    try:
+        yield
+    finally:
+        _is_rendered.reset(token)
+
+
+def quotes() -> bool:
+    """Whether errors may quote what they were given, see :func:`rendered`."""
+    return not _is_rendered.get()
+
+
+def shown(value: Any) -> str:
+    """What an error says of a value that cannot be used.
+
+    While a DAG file is parsed, the value as the author wrote it. While the task runs its type
+    alone, unless it is too short for a secret: a template may have put one anywhere. Names that an
+    author gives, of headers or in ``extract``, are shown all the same: Jinja renders no keys.
+    """
+    if quotes() or _tells_nothing(value):
+        text = repr(value)
+        return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    return "a text that is not shown" if isinstance(value, str) else f"a value of type {type(value).__name__}"
+
+
+def _tells_nothing(value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return True
+    if not isinstance(value, (str, int, float)):
+        return False
+    text = str(value)
+    return len(text) < _SHORTEST_SECRET or text in _TELL_NOTHING
 
 
 def is_open(value: Any) -> bool:
@@ -48,7 +102,7 @@ def choice(value: Any, parameter: str, allowed: Sequence[str]) -> str:
     if isinstance(value, str) and value.lower() in allowed:
         return value.lower()
     raise ParameterError(
-        f"{parameter} must be one of {', '.join(allowed)}, not {value!r}.", parameter=parameter
+        f"{parameter} must be one of {', '.join(allowed)}, not {shown(value)}.", parameter=parameter
     )
 
 
@@ -72,7 +126,7 @@ def flag(value: Any, parameter: str) -> Any:
     """
     if isinstance(value, bool) or is_open(value):
         return value
-    raise ParameterError(f"{parameter} must be True or False, not {value!r}.", parameter=parameter)
+    raise ParameterError(f"{parameter} must be True or False, not {shown(value)}.", parameter=parameter)
 
 
 def number(
@@ -102,7 +156,7 @@ def number(
         or (above and value == minimum)
         or (whole and value != int(value))
     ):
-        raise ParameterError(f"{parameter} must be {kind} {bound}, not {given!r}.", parameter=parameter)
+        raise ParameterError(f"{parameter} must be {kind} {bound}, not {shown(given)}.", parameter=parameter)
     return int(value) if whole else value
 
 
@@ -114,7 +168,8 @@ def timeout(value: Any, parameter: str = "timeout") -> Any:
     if isinstance(value, (list, tuple)):
         if len(value) != 2 or None in value:
             raise ParameterError(
-                f"{parameter} must be seconds or a pair (connect, read), not {value!r}.", parameter=parameter
+                f"{parameter} must be seconds or a pair (connect, read), not {shown(value)}.",
+                parameter=parameter,
             )
         return tuple(number(item, parameter, above=True) for item in value)
     return number(value, parameter, above=True)
@@ -144,7 +199,7 @@ def words(value: Any, parameter: str) -> Any:
     for word in given:
         if not isinstance(word, (str, int, float)) and not is_open(word):
             raise ParameterError(
-                f"{parameter} must be a list of words, numbers or booleans; {word!r} is none.",
+                f"{parameter} must be a list of words, numbers or booleans; {shown(word)} is none.",
                 parameter=parameter,
             )
     return given
@@ -168,7 +223,7 @@ def _code(code: Any, parameter: str) -> Any:
         code = int(code)
     if not isinstance(code, int) or not 100 <= code <= 599:
         raise ParameterError(
-            f"{parameter} must be HTTP codes from 100 to 599, not {code!r}.", parameter=parameter
+            f"{parameter} must be HTTP codes from 100 to 599, not {shown(code)}.", parameter=parameter
         )
     return code
 
@@ -182,5 +237,6 @@ def known_keys(value: Mapping[str, Any], parameter: str, allowed: Iterable[str])
     for key in value:
         if key not in allowed:
             raise ParameterError(
-                f"{parameter} has no field {key!r}; allowed are {', '.join(allowed)}.", parameter=parameter
+                f"{parameter} has no field {shown(key)}; allowed are {', '.join(allowed)}.",
+                parameter=parameter,
             )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from http.cookies import CookieError, SimpleCookie
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookies import CookieError, Morsel, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +19,9 @@ from airflow_provider_apitask.core.retry import is_passing
 
 __all__ = ["CsrfSettings", "CsrfTokens"]
 
+_MAX_AGE = re.compile(r"-?[0-9]{1,15}")
+#: A cookie that expires before was cancelled, whatever the time is.
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
@@ -119,6 +125,7 @@ class CsrfTokens:
 
 
 def _cookies(response: Response) -> dict[str, str]:
+    """The cookies that an answer sets; one that it cancels is none (RFC 6265 §5.3)."""
     found: dict[str, str] = {}
     for line in response.headers.get_all("Set-Cookie"):
         jar: SimpleCookie = SimpleCookie()
@@ -126,5 +133,29 @@ def _cookies(response: Response) -> dict[str, str]:
             jar.load(line)
         except CookieError:
             continue
-        found.update({name: morsel.value for name, morsel in jar.items()})
+        for name, morsel in jar.items():
+            if _is_cancelled(morsel, response.headers.get("Date")):
+                found.pop(name, None)
+            else:
+                found[name] = morsel.value
     return found
+
+
+def _is_cancelled(morsel: Morsel[str], now: str | None) -> bool:
+    """Whether a cookie is to be thrown away: ``Max-Age`` goes before ``Expires``.
+
+    :param now: what the server says, by whose clock a cookie expires; else one of 1970 does.
+    """
+    if lifetime := morsel["max-age"]:
+        return bool(_MAX_AGE.fullmatch(lifetime)) and int(lifetime) <= 0
+    expires, at = _time(morsel["expires"]), _time(now) or _LONG_AGO
+    return expires is not None and expires <= at
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        # Netscape's dates have hyphens.
+        at = parsedate_to_datetime((text or "").replace("-", " "))
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

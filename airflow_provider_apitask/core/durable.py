@@ -171,9 +171,9 @@ def _go_on(state: State, call: Call) -> Move:
     """The same logical call, in another try."""
     if state.submitted_at is None:
         if state.intent_at is None:
-            # The server refused it, or it was never sent: nothing was started.
-            refused = state.phase.ended
-            return Move(state=first_state(call, state.submission + 1 if refused else state.submission))
+            # The server refused it, or it was never sent. The key stays: what was refused may be the
+            # repetition of one that was taken (409 while that is under way).
+            return Move(state=first_state(call, state.submission))
         return _unknown(state, call)
     error = error_from_dict(state.error) if state.error is not None else None
     if error is not None and state.phase.ended and _is_over(state, error, call.job.on_lost):

@@ -24,6 +24,7 @@ __all__ = [
     "OriginError",
     "ParameterError",
     "RequestFailedError",
+    "ResponseValidationError",
     "SubmitUnknownError",
     "UnknownStatusError",
     "error_from_dict",
@@ -132,6 +133,17 @@ class NothingToFollowError(AnswerError):
 
     kind = "nothing_to_follow"
     retryable = False
+
+
+class ResponseValidationError(AnswerError):
+    """An answer breaks rules of ``response_validation``. Data: ``violations``, ``url``, ``status_code``.
+
+    Each violation has ``rule``, ``path``, ``expected`` and ``found``, all texts. Retryable as a
+    class: the same question may have a good answer a minute later. Where asking again would do
+    something twice, the error says so in its data.
+    """
+
+    kind = "response_validation"
 
 
 class SubmitUnknownError(ApiTaskError):

@@ -51,9 +51,13 @@ def conversation(request: Request, api: Api) -> Generator[Steps, Response | Netw
         step = next(flow)
         while True:
             came = yield step
-            if isinstance(came, NetworkFailure) and isinstance(step, Request):
-                return _failed(step, came, api)
-            step = flow.send(came)
+            if not isinstance(came, NetworkFailure) or not isinstance(step, Request):
+                step = flow.send(came)
+            elif step.purpose.is_of_the_call:
+                return came
+            else:
+                # Into the flow, so that others who wait for the same login learn of it.
+                step = flow.throw(_no_login(step, came, api))
     except StopIteration as stop:
         answer: Response = stop.value
         return answer
@@ -65,11 +69,10 @@ def conversation(request: Request, api: Api) -> Generator[Steps, Response | Netw
         flow.close()
 
 
-def _failed(step: Request, failure: NetworkFailure, api: Api) -> NetworkFailure:
-    if step.purpose.is_of_the_call:
-        return failure
-    detail = f"{step.method} {api.redactor.url(step.url)} for {step.purpose.words}: {failure}"
-    return NetworkFailure(Failure.LOGIN, detail, possibly_received=False)
+def _no_login(step: Request, failure: NetworkFailure, api: Api) -> LoginUnavailableError:
+    return LoginUnavailableError(
+        f"{step.method} {api.redactor.url(step.url)} for {step.purpose.words}: {failure}"
+    )
 
 
 def exchange(request: Request, api: Api) -> Flow:

@@ -1,31 +1,24 @@
-"""Reading a value out of a JSON document: JSONPath, or a plain dotted path.
+"""Reading a value out of an answer: by JSONPath, a plain dotted path, or XPath.
 
-``$…`` is JSONPath (RFC 9535 in the dialect of jsonpath-ng). Anything else is a dotted path such
-as ``result.id``, ``jobs[0].job_state`` or ``task-id``. Both come to the same where a JSONPath only
-names members and items, as most do; then no library is needed either.
+``$…`` is JSONPath (RFC 9535 in the dialect of jsonpath-ng). A path that begins with ``/`` or ``./`` is
+an XPath, and so is whatever stands behind ``xpath:``, such as ``xpath:count(//item)``. Anything else is a
+dotted path such as ``result.id``, ``jobs[0].job_state`` or ``task-id``. It comes to the same as a JSONPath
+that only names members and items, as most do; then no library is needed either.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
+from airflow_provider_apitask.core.checks import quotes, shown
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.missing import MISSING
 
-__all__ = ["MISSING", "Path", "check_path", "compile_path"]
+__all__ = ["MISSING", "Path", "check_path", "compile_path", "is_xpath"]
 
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "<nothing>"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-#: What a path finds where the document has nothing; not None, which a document can hold.
-MISSING: Final = _Missing()
 
 _STEP = re.compile(
     r"""\[\s*(?:(?P<index>-?\d+)|'(?P<single>[^']*)'|"(?P<double>[^"]*)")\s*\]|(?P<name>[^.\[\]]+)"""
@@ -36,12 +29,33 @@ _STEP = re.compile(
 #: hyphen of ``$.task-id`` is no minus.
 _PLAIN_JSONPATH = re.compile(r"""\$(?:\.[\w-]+|\[\s*(?:-?\d+|'[^'\\]*'|"[^"\\]*")\s*\])*""")
 
+#: The same with ``[*]`` or ``.*`` in it: the library takes 60 µs for each item that it matches, and its
+#: versions differ in what they make of an object there.
+_EACH = r"\[\s*\*\s*\]|\.\*(?![\w-])"
+_STARRED_JSONPATH = re.compile(rf"""\$(?:{_EACH}|\.[\w-]+|\[\s*(?:-?\d+|'[^'\\*]*'|"[^"\\*]*")\s*\])*""")
+
+
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*["]""")
+#: What means "and", and texts, in which it means nothing.
+_AND = re.compile(rf"{_QUOTED.pattern}|&&")
+_XPATH_PREFIX = "xpath:"
+#: An index of a dotted path: not every digit of Unicode makes an int.
+_INDEX = re.compile(r"-?[0-9]{1,18}")
+
 
 class Path(Protocol):
     """A compiled path."""
 
     def find(self, document: Any) -> Any:
         """The value at the path: ``MISSING`` for none, a list where the path matches several."""
+
+    def find_all(self, document: Any) -> list[Any]:
+        """Each value that the path matches; a value that is a list itself stays one."""
+
+
+def is_xpath(text: str) -> bool:
+    """Whether a path reads XML, and not JSON."""
+    return text.startswith(("/", "./", _XPATH_PREFIX))
 
 
 def check_path(text: Any, parameter: str) -> None:
@@ -51,12 +65,17 @@ def check_path(text: Any, parameter: str) -> None:
     """
     if not isinstance(text, str) or not text.strip():
         raise ParameterError(
-            f"{parameter} must be a JSONPath such as '$.status' or a dotted path such as 'result.id', "
-            f"not {text!r}.",
+            f"{parameter} must be a JSONPath such as '$.status', a dotted path such as 'result.id', or for "
+            f"XML an XPath such as '/job/status', not {shown(text)}.",
             parameter=parameter,
         )
-    if text.count("[") != text.count("]") or text.count("(") != text.count(")"):
-        raise ParameterError(f"{parameter}: the path {text!r} has unbalanced brackets.", parameter=parameter)
+    if is_xpath(text):
+        return  # brackets may stand in its texts: it is read when the task runs
+    bare = _QUOTED.sub("", text)
+    if bare.count("[") != bare.count("]") or bare.count("(") != bare.count(")"):
+        raise ParameterError(
+            f"{parameter}: the path {shown(text)} has unbalanced brackets.", parameter=parameter
+        )
     if not text.startswith("$"):
         _DottedPath(text, parameter)
 
@@ -67,8 +86,14 @@ def compile_path(text: str) -> Path:
 
     :raises ParameterError: where it is no valid path.
     """
+    if is_xpath(text):
+        from airflow_provider_apitask.core.xml import XPath
+
+        return XPath(text.removeprefix(_XPATH_PREFIX))
     if _PLAIN_JSONPATH.fullmatch(text):
         return _DottedPath(text[1:].removeprefix("."), "path")
+    if _STARRED_JSONPATH.fullmatch(text):
+        return _StarredPath(text)
     return _JsonPath(text) if text.startswith("$") else _DottedPath(text, "path")
 
 
@@ -83,19 +108,21 @@ class _DottedPath:
             if not match:
                 rest = text[position:]
                 raise ParameterError(
-                    f"{parameter}: {text!r} is no dotted path, it cannot be read from {rest!r} on.",
+                    f"{parameter}: {shown(text)} is no dotted path, it cannot be read from {shown(rest)} on.",
                     parameter=parameter,
                 )
             index, single, double, name = match.group("index", "single", "double", "name")
             steps.append(
-                int(index) if index is not None else next(t for t in (single, double, name) if t is not None)
+                int(index[:19])
+                if index is not None
+                else next(t for t in (single, double, name) if t is not None)
             )
             position = match.end()
             if position < len(text) and text[position] == ".":
                 position += 1
                 if position == len(text):
                     raise ParameterError(
-                        f"{parameter}: the path {text!r} ends in a dot.", parameter=parameter
+                        f"{parameter}: the path {shown(text)} ends in a dot.", parameter=parameter
                     )
         self._steps = tuple(steps)
 
@@ -112,6 +139,30 @@ class _DottedPath:
                 return MISSING
         return document
 
+    def find_all(self, document: Any) -> list[Any]:
+        found = self.find(document)
+        return [] if found is MISSING else [found]
+
+
+class _StarredPath:
+    """Plain paths, and each item of an array or member of an object between them (RFC 9535 §2.3.2)."""
+
+    __slots__ = ("_first", "_rest")
+
+    def __init__(self, text: str) -> None:
+        first, *rest = (_DottedPath(part.removeprefix("."), "path") for part in re.split(_EACH, text[1:]))
+        self._first, self._rest = first, rest
+
+    def find(self, document: Any) -> Any:
+        return _one_or_list(self.find_all(document))
+
+    def find_all(self, document: Any) -> list[Any]:
+        values = self._first.find_all(document)
+        for path in self._rest:
+            found = (path.find(child) for value in values for child in _children(value))
+            values = [value for value in found if value is not MISSING]
+        return values
+
 
 class _JsonPath:
     __slots__ = ("_expression",)
@@ -121,22 +172,43 @@ class _JsonPath:
         from jsonpath_ng.exceptions import JSONPathError
         from jsonpath_ng.ext import parse
 
+        errors = (JSONPathError, ValueError, TypeError, AttributeError, RecursionError)
         try:
-            self._expression = parse(text)
-        except (JSONPathError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ParameterError(f"{text!r} is no valid JSONPath: {error}", parameter="path") from None
+            try:
+                self._expression = parse(text)
+            except errors:
+                # Old versions of jsonpath-ng do not know the "and" of RFC 9535.
+                older = _AND.sub(lambda match: "&" if match[0] == "&&" else match[0], text)
+                if older == text:
+                    raise
+                self._expression = parse(older)
+        except errors as error:
+            why = f": {error}" if quotes() else "."
+            raise ParameterError(f"{shown(text)} is no valid JSONPath{why}", parameter="path") from None
 
     def find(self, document: Any) -> Any:
+        return _one_or_list(self.find_all(document))
+
+    def find_all(self, document: Any) -> list[Any]:
         try:
-            found = [match.value for match in self._expression.find(document)]
+            return [match.value for match in self._expression.find(document)]
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, re.error):
             # A filter that compares what cannot be compared, in this document, or one nested
             # deeper than the library can walk (RecursionError): no match.
-            return MISSING
-        if not found:
-            return MISSING
-        return found[0] if len(found) == 1 else found
+            return []
+
+
+def _one_or_list(found: list[Any]) -> Any:
+    if not found:
+        return MISSING
+    return found[0] if len(found) == 1 else found
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _is_index(step: str | int) -> bool:
-    return isinstance(step, int) or step.lstrip("-").isdigit()
+    return isinstance(step, int) or bool(_INDEX.fullmatch(step))

@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.redaction import MASK, Redactor, is_secret_name
 from airflow_provider_apitask.core.state import Phase, State
@@ -65,12 +66,13 @@ def parse_handle(handle: Any) -> Mapping[str, Any]:
     if not isinstance(record, Mapping) or not {"version", "job_id"} <= record.keys():
         raise ParameterError(
             f"handle must be what an ApiCallOperator left under the XCom key {HANDLE_KEY!r}, such as "
-            f"start.output[{HANDLE_KEY!r}], not {_shown(handle)}.",
+            f"start.output[{HANDLE_KEY!r}], not {checks.shown(handle)}.",
             parameter="handle",
         )
     if record["version"] != HANDLE_VERSION:
         raise ParameterError(
-            f"handle is of version {record['version']!r}, and this package reads version {HANDLE_VERSION}.",
+            f"handle is of version {checks.shown(record['version'])}, and this package reads version "
+            f"{HANDLE_VERSION}.",
             parameter="handle",
         )
     return record
@@ -110,11 +112,6 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _shown(handle: Any) -> str:
-    text = repr(handle)
-    return text if len(text) <= 100 else f"{text[:100]}…"
-
-
 def _shown_url(url: str | None) -> str | None:
     """The URL as it is, unless its query holds what looks like a credential."""
     if url is None:
@@ -152,4 +149,4 @@ def _unix(record: Mapping[str, Any], name: str) -> float | None:
 
 
 def _field_error(name: str, value: Any, what: str) -> ParameterError:
-    return ParameterError(f"handle: its field {name} ({_shown(value)}) {what}.", parameter="handle")
+    return ParameterError(f"handle: its field {name} ({checks.shown(value)}) {what}.", parameter="handle")

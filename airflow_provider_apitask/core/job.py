@@ -255,6 +255,12 @@ class AsyncJob:
         if isinstance(self.reconcile, Reconcile):
             yield from self.reconcile.named_paths("job.reconcile")
 
+    def requests(self) -> Iterator[Any]:
+        """The requests after the submit that are given, the search for a lost job included."""
+        yield from (request for name in _REQUESTS if (request := getattr(self, name)) is not None)
+        if isinstance(self.reconcile, Reconcile):
+            yield self.reconcile.request
+
     def later_placeholders(self) -> Iterator[str]:
         """The ``{path}`` placeholders of all requests after the submit."""
         for request in (getattr(self, name) for name in _REQUESTS):

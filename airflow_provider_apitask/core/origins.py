@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
+from urllib.parse import urlsplit
 
 from airflow_provider_apitask.core.errors import OriginError
+from airflow_provider_apitask.core.redaction import Redactor
 from airflow_provider_apitask.core.urls import Origin, origin
 
 __all__ = ["OriginRules", "Trust"]
@@ -78,4 +80,11 @@ def _parsed(text: str) -> Origin:
         raise OriginError(
             f"{text!r}: only anonymous origins may have a wildcard, as in 'https://*.example.com'."
         )
-    return origin(text)
+    found = origin(text)
+    parts = urlsplit(text)
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        # It would be taken for the whole host, and somebody meant less.
+        raise OriginError(
+            f"{Redactor().url(text)!r} has more than scheme, host and port, and an origin is those alone."
+        )
+    return found

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
 
-__all__ = ["MASK", "Redactor", "is_secret_name"]
+__all__ = ["MASK", "Redactor", "is_credential_name", "is_secret_name"]
 
 MASK = "***"
 #: Shorter values are not replaced: they would turn whole texts into asterisks.
@@ -23,6 +23,8 @@ _MIN_LENGTH = 4
 _MIN_LENGTH_KEPT = 8
 #: Longest message, characters: what an event, a log line and a database row can bear.
 _LONGEST_LINE = 2000
+#: How many secrets that were got at run time are known at once: a triggerer runs for months.
+_LEARNED = 100
 
 _NAMING_WORDS = (
     r"authorization|cookie|token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|subscription[-_]?key"
@@ -30,7 +32,12 @@ _NAMING_WORDS = (
 )
 _SECRET_NAME = re.compile(rf"(?:{_NAMING_WORDS})|^(?:sig|auth|pwd|pass|key|jwt|code|sid)$", re.IGNORECASE)
 #: Names that hold a word above and no secret.
-_HARMLESS = re.compile(r"^(?:next|page|continuation)[-_]?(?:page[-_]?)?token$|token[-_]?type$", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"^(?:next|page|continuation)[-_]?(?:page[-_]?)?token$|token[-_]?type$|^(?:max|min)[-_]?(?:\w*[-_])?tokens$",
+    re.IGNORECASE,
+)
+#: Names that may hold a secret, and mostly hold something else: masked, but no reason to refuse anything.
+_AMBIGUOUS = frozenset({"key", "code"})
 
 # Whole words, never given back in part: a hostile text would take quadratic time.
 _NAMED_VALUE = re.compile(
@@ -52,31 +59,48 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _HARMLESS.search(name)
 
 
+def is_credential_name(name: str) -> bool:
+    """Whether a field of this name surely holds a credential: narrower than :func:`is_secret_name`."""
+    return is_secret_name(name) and name.lower() not in _AMBIGUOUS
+
+
 class Redactor:
     """Replaces the secrets of one connection, and whatever looks like a secret, by ``***``.
 
     :param secrets: values that must never be seen; those under four characters are ignored.
     """
 
-    __slots__ = ("_pattern", "_values")
+    __slots__ = ("_configured", "_learned", "_values")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._values: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._configured: set[str] = set()
+        self._learned: dict[str, set[str]] = {}
+        #: Every spelling of each secret; the longest first, so that one that holds another is replaced whole.
+        self._values: tuple[str, ...] = ()
         self.add(*secrets)
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._values)} values>"
 
     def add(self, *secrets: str | None) -> None:
-        """Learn further values, for example a token that was just fetched."""
+        """Know further values for good, such as the fields of a connection."""
         for secret in secrets:
-            if not secret or len(secret) < _MIN_LENGTH:
-                continue
-            self._values |= _written(secret)
-        # The longest first, so that a value that holds another is replaced whole.
-        ordered = sorted(self._values, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+            if secret and len(secret) >= _MIN_LENGTH:
+                self._configured |= _written(secret)
+        self._order()
+
+    def learn(self, secret: str) -> None:
+        """Know a value that was got at run time, such as a token, until a hundred newer ones have come."""
+        if len(secret) < _MIN_LENGTH:
+            return
+        known = self._learned.pop(secret) if secret in self._learned else _written(secret)
+        self._learned[secret] = known  # the newest
+        while len(self._learned) > _LEARNED:
+            del self._learned[next(iter(self._learned))]
+        self._order()
+
+    def _order(self) -> None:
+        self._values = tuple(sorted(self._configured.union(*self._learned.values()), key=len, reverse=True))
 
     def text(self, text: str) -> str:
         """Redact free text: known values, URLs in it, and ``name: value`` pairs of secret names."""
@@ -161,7 +185,10 @@ class Redactor:
         return parameter
 
     def _known(self, text: str) -> str:
-        return self._pattern.sub(MASK, text) if self._pattern else text
+        # One after the other: a pattern of them all takes far longer to compile and to search.
+        for value in self._values:
+            text = text.replace(value, MASK)
+        return text
 
 
 def _written(secret: str) -> set[str]:

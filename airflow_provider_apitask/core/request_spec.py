@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from airflow_provider_apitask.core import checks
-from airflow_provider_apitask.core.bodies import BODY_FORMATS
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.redaction import is_credential_name
+from airflow_provider_apitask.core.request_body import BODY_FORMATS
 from airflow_provider_apitask.core.templating import placeholders
+from airflow_provider_apitask.core.uploads import check_files
 from airflow_provider_apitask.core.urls import wire_text
 
 __all__ = ["METHODS", "RequestSpec", "has_control"]
@@ -36,8 +38,10 @@ class RequestSpec:
         the same origin; ``{path}`` placeholders are percent-encoded.
     :param params: query parameters; a list repeats its name, None leaves it out.
     :param headers: header fields; a list repeats its name.
-    :param body: a dict or list for json and form, text or bytes for raw and xml.
-    :param body_format: json, form, xml or raw.
+    :param body: a dict or list for json; a dict for form; a dict, text or bytes for xml; text, bytes
+        or a file for raw; a dict with files in it for multipart. A file is ``{"path": …}``, optionally
+        with ``filename`` and ``content_type``; its path may be a URL of an object storage.
+    :param body_format: json, form, multipart, xml or raw.
     :param timeout: seconds, or (connect, read); by default that of the call.
     """
 
@@ -81,7 +85,8 @@ class RequestSpec:
         if not checks.is_open(method):
             if not isinstance(method, str) or not _TOKEN.fullmatch(method):
                 raise ParameterError(
-                    f"{prefix}method must be an HTTP method such as {', '.join(METHODS)}, not {method!r}.",
+                    f"{prefix}method must be an HTTP method such as {', '.join(METHODS)}, not "
+                    f"{checks.shown(method)}.",
                     parameter=f"{prefix}method",
                 )
             method = method.upper()
@@ -92,13 +97,15 @@ class RequestSpec:
                 parameter=f"{prefix}endpoint",
             )
         checks.mapping(self.params, f"{prefix}params")
+        body_format = checks.choice(self.body_format, f"{prefix}body_format", tuple(BODY_FORMATS))
+        check_files(self.body, body_format, f"{prefix}body")
         return type(self)(
             method=method,
             endpoint=endpoint,
             params=self.params,
             headers=_checked_headers(self.headers, f"{prefix}headers"),
             body=self.body,
-            body_format=checks.choice(self.body_format, f"{prefix}body_format", tuple(BODY_FORMATS)),
+            body_format=body_format,
             timeout=checks.timeout(self.timeout, f"{prefix}timeout"),
         )
 
@@ -107,6 +114,11 @@ class RequestSpec:
         for part in (self.endpoint, self.params, self.headers, self.body):
             yield from placeholders(part)
 
+    def secrets(self) -> Iterator[str]:
+        """The credentials that the author put into the request: a server may repeat them."""
+        for part in (self.headers, self.params, self.body):
+            yield from _secrets_in(part)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as a dict."""
         return {
@@ -114,6 +126,24 @@ class RequestSpec:
             for field in fields(self)
             if (value := getattr(self, field.name)) != field.default
         }
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """The texts in a (nested) value under names of credentials."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _secrets_in(item)
+    if not isinstance(value, Mapping):
+        return
+    for name, item in value.items():
+        if not is_credential_name(str(name)):
+            yield from _secrets_in(item)
+            continue
+        for given in item if isinstance(item, (list, tuple)) else (item,):
+            text = given.decode(errors="replace") if isinstance(given, bytes) else given
+            if isinstance(text, str):
+                # With its scheme, and without: "Bearer abc".
+                yield from (text, text.rpartition(" ")[2])
 
 
 def has_control(text: str) -> bool:
@@ -128,7 +158,9 @@ def _checked_headers(headers: Any, parameter: str) -> Any:
         if checks.is_open(name):
             continue
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ParameterError(f"{parameter}: {name!r} is no name of a header field.", parameter=parameter)
+            raise ParameterError(
+                f"{parameter}: {checks.shown(name)} is no name of a header field.", parameter=parameter
+            )
         if name.lower() in _TRANSPORT_HEADERS:
             raise ParameterError(
                 f"{parameter}: {name} is set by the HTTP client itself and cannot be given.",

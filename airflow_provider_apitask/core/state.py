@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ParameterError
 
 __all__ = ["STATE_VERSION", "Phase", "State"]
@@ -117,18 +118,18 @@ class State:
         given: Any = record
         version = given.get("version") if isinstance(given, Mapping) else None
         if version != STATE_VERSION:
-            raise _no_state(f"its version is {version!r}")
+            raise _no_state(f"its version is {shown(version)}")
         known = {name: value for name, value in given.items() if name in _DEFAULTS}
         for name, value in known.items():
             allowed = _TYPES.get(name, (object,))
             if not isinstance(value, allowed) or (
                 isinstance(value, bool) and not {bool, object} & {*allowed}
             ):
-                raise _no_state(f"its {name} is {value!r}")
+                raise _no_state(f"its {name} is {shown(value)}")
         try:
             phase = Phase(given.get("phase"))
         except ValueError:
-            raise _no_state(f"its phase is {given.get('phase')!r}") from None
+            raise _no_state(f"its phase is {shown(given.get('phase'))}") from None
         return cls(**{**known, "phase": phase, "values": dict(known.get("values") or {})})
 
     def at(self, phase: Phase, **changes: Any) -> Self:

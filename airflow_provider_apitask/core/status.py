@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ParameterError
 
 __all__ = ["DEFAULT_WORDS", "StatusWords", "Verdict", "fold"]
@@ -111,7 +112,8 @@ class StatusWords:
                 if other is not verdict:
                     one, two = _FIELDS[other], _FIELDS[verdict]
                     raise ParameterError(
-                        f"job.{two}: the status {word!r} is in job.{one} too; it can mean one thing only.",
+                        f"job.{two}: the status {shown(word)} is in job.{one} too; it can mean one thing "
+                        "only.",
                         parameter=f"job.{two}",
                     )
         for verdict, words in given.items():

@@ -90,10 +90,13 @@ def _not_accepted(turn: Turn) -> Move:
 
 
 def _is_unread(turn: Turn) -> bool:
-    """Whether an answer came that is too long to be read: what was asked for may well be done."""
+    """Whether what was asked for may well be done, by an answer of which nothing can be learned.
+
+    One that is too long to be read, or a 303 that does not say where the result is.
+    """
     inbound = turn.inbound
     too_large = isinstance(inbound, NetworkFailure) and inbound.failure is Failure.TOO_LARGE
-    return too_large and turn.request.method not in IDEMPOTENT_METHODS
+    return (too_large or turn.code == 303) and turn.request.method not in IDEMPOTENT_METHODS
 
 
 def _unknown(turn: Turn, state: State, data: dict[str, Any]) -> Move:

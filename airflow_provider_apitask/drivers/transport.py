@@ -14,6 +14,7 @@ from airflow_provider_apitask.core.auth import TokenAuth
 from airflow_provider_apitask.core.errors import ConnectionFieldError
 from airflow_provider_apitask.core.messages import Purpose, Request, Response
 from airflow_provider_apitask.core.retry import retry_after
+from airflow_provider_apitask.drivers.upload import FileOpener, open_local
 
 __all__ = ["RateLimit", "TransportOptions", "tls_context"]
 
@@ -32,6 +33,9 @@ class TransportOptions:
     :param proxies: URL of a proxy by scheme of the target: ``http``, ``https``, or ``all``.
     :param rate_limit: requests per second at most, of all tasks or triggers of a process together.
     :param worker_auth: an authentication of the requests library, for a worker alone.
+    :param ca_field: the connection's field that names the CA bundle, for errors.
+    :param cert_fields: its fields that name the client certificate and the key.
+    :param open_file: opens the files of a body; by default those of this machine alone.
     """
 
     verify: bool | str = True
@@ -39,6 +43,9 @@ class TransportOptions:
     proxies: dict[str, str] = field(default_factory=dict, repr=False)
     rate_limit: float | None = None
     worker_auth: Callable[[Any], Any] | None = field(default=None, repr=False)
+    ca_field: str = "verify"
+    cert_fields: tuple[str, str] = ("cert", "cert")
+    open_file: FileOpener = field(default=open_local, repr=False, compare=False)
 
     def proxy_for(self, url: str) -> str | None:
         """URL of the proxy for a target, None without one."""
@@ -94,7 +101,7 @@ def tls_context(api: Api, options: TransportOptions) -> ssl.SSLContext | None:
     schemes = {urlsplit(url).scheme for url in (api.base_url, *options.proxies.values())}
     if "https" not in schemes | api.origins.schemes and not isinstance(api.auth, TokenAuth):
         return None
-    context = _verifying(options.verify) if options.verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _verifying(api, options) if options.verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
     if not options.verify:
         context.check_hostname = False
@@ -104,22 +111,31 @@ def tls_context(api: Api, options: TransportOptions) -> ssl.SSLContext | None:
         try:
             context.load_cert_chain(*files)
         except OSError as error:  # ssl.SSLError is one
-            raise _unreadable("cert", ", ".join(files), error) from None
+            # ssl does not say which of two it was, but one that is not there is found.
+            named = dict(zip(options.cert_fields, files, strict=False))
+            missing = {name: path for name, path in named.items() if not Path(path).is_file()}
+            name, path = next(iter((missing or named).items()))
+            raise _unreadable(api, name, path, error) from None
     return context
 
 
-def _verifying(verify: bool | str) -> ssl.SSLContext:
+def _verifying(api: Api, options: TransportOptions) -> ssl.SSLContext:
     import certifi
 
-    path = verify if isinstance(verify, str) else certifi.where()
+    path = options.verify if isinstance(options.verify, str) else certifi.where()
     try:
         if Path(path).is_dir():
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
     except OSError as error:
-        raise _unreadable("verify", path, error) from None
+        raise _unreadable(api, options.ca_field, path, error) from None
 
 
-def _unreadable(name: str, path: str, error: OSError) -> ConnectionFieldError:
+def _unreadable(api: Api, name: str, path: str, error: OSError) -> ConnectionFieldError:
     why = error.strerror if not isinstance(error, ssl.SSLError) else "it is no PEM file of what is wanted"
-    return ConnectionFieldError(f"{name}: {path} cannot be read: {why}.", field=name)
+    return ConnectionFieldError(
+        f"The connection {api.conn_id!r} cannot be used: its field {name} names {path}, which cannot be "
+        f"read: {why}.",
+        conn_id=api.conn_id,
+        field=name,
+    )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from typing import Any
 
 __all__ = ["mask_on_triggerer", "mask_on_worker"]
 
 log = logging.getLogger(__name__)
 #: Kept until they are done: the event loop holds tasks weakly.
 _telling: set[asyncio.Task[None]] = set()
+#: How many secrets that were got at run time the masker of a triggerer knows at once: it runs for
+#: months, and searches each line for all of them.
+_LEARNED = 100
+#: What the masker of this process took on for each secret, the oldest first.
+_told: dict[str, set[str]] = {}
 
 
 def mask_on_worker(secret: str) -> None:
@@ -20,14 +27,32 @@ def mask_on_worker(secret: str) -> None:
 
 
 def mask_on_triggerer(secret: str) -> None:
-    """Mask a secret in the logs of this triggerer, without blocking its event loop."""
+    """Mask a secret in the logs of this triggerer, without blocking its event loop.
+
+    A hundred newer ones take its place. (Airflow 3.3 has the supervisor know it too, which forgets nothing.)
+    """
+    from airflow.sdk._shared.secrets_masker import _secrets_masker
+
+    if secret in _told:
+        _told[secret] = _told.pop(secret)
+        return
+    masker = _secrets_masker()
+    before = set(masker.patterns)
+    masker.add_mask(secret)
+    _told[secret] = masker.patterns - before
+    _forget_the_oldest(masker)
     try:
         from airflow.sdk.log import amask_secret
     except ImportError:  # Airflow 3.2: the process that writes the logs of triggers is this one
-        from airflow.sdk._shared.secrets_masker import _secrets_masker
-
-        _secrets_masker().add_mask(secret)
         return
     task = asyncio.get_running_loop().create_task(amask_secret(secret))
     _telling.add(task)
     task.add_done_callback(_telling.discard)
+
+
+def _forget_the_oldest(masker: Any) -> None:
+    if len(_told) <= _LEARNED:
+        return
+    while len(_told) > _LEARNED:
+        masker.patterns -= _told.pop(next(iter(_told)))
+    masker.replacer = re.compile("|".join(masker.patterns)) if masker.patterns else None

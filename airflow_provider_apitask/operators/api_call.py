@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apitask.core.call import Call
     from airflow_provider_apitask.core.events import Event
+    from airflow_provider_apitask.core.messages import Response
     from airflow_provider_apitask.core.operation import Inbound
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
@@ -49,8 +50,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param query_params: query parameters, also accepted as ``params``; a list repeats its name,
         None leaves it out. A subclass hands them to ``super().__init__`` as ``query_params``.
     :param headers: header fields; a list repeats its name.
-    :param body: a dict or list for json and form, text or bytes for raw and xml.
-    :param body_format: json (default), form, xml or raw.
+    :param body: what ``body_format`` takes; a file is ``{"path": …}``, see ``RequestSpec``.
+    :param body_format: json (default), form, multipart, xml or raw.
     :param timeout: seconds of one request, or (connect, read); by default that of the connection,
         else 30.
     :param mode: ``sync``, the answer is the result; ``async``, the answer tells of a job.
@@ -155,13 +156,13 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def execute(self, context: Context) -> Any:
         """Send the request; in async mode wait for the job, here or on the triggerer."""
-        return self._run(context, lambda run: run.begin())
+        return self._run(context, lambda: None)
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on when the trigger has seen the job end."""
         from airflow_provider_apitask.triggers.handover import take_event
 
-        return self._run(context, lambda run: run.resume(*take_event(context, event)))
+        return self._run(context, lambda: take_event(context, event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral; where that took longer than ``execution_timeout``, cancel the job."""
@@ -178,6 +179,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         if self._current is not None:
             self._current.kill()
 
+    @checks.rendered()
     def call(self, context: Context) -> Call:
         """The call with its rendered parameters, checked whole before anything is sent.
 
@@ -215,18 +217,26 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
         hook = ApiHook(self.api_conn_id)
         call = self.call(context)
-        hook.api.redactor.add(*_secrets_of(call))
+        hook.api.redactor.add(*call.secrets())
         return CallRun(call, hook, context, self._report)
 
-    def _run(self, context: Context, start: Callable[[CallRun], None]) -> Any:
-        """Run the call from where ``start`` puts it, until it ends or is deferred."""
+    @checks.rendered()
+    def _run(self, context: Context, take: Callable[[], tuple[State, Response | None] | None]) -> Any:
+        """Run the call until it ends or is deferred.
+
+        :param take: takes over from the trigger; gives None where the call begins.
+        """
         from airflow.sdk.exceptions import AirflowTaskTimeout
 
         from airflow_provider_apitask.triggers.handover import for_airflow
 
         try:
+            taken = take()
             run = self._current = self._new_run(context)
-            start(run)
+            if taken is None:
+                run.begin()
+            else:
+                run.resume(*taken)
             with run.transport() as transport:
                 return self._drive(context, run, transport)
         except ApiTaskError as error:
@@ -286,22 +296,6 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
 def _default_deferrable(mode: str) -> bool:
     return mode == "async" or conf.getboolean("operators", "default_deferrable", fallback=False)
-
-
-def _secrets_of(call: Call) -> list[str]:
-    """The credentials that the author put into the request: a server may repeat them."""
-    from airflow_provider_apitask.core.redaction import is_secret_name
-    from airflow_provider_apitask.core.urls import wire_text
-
-    found: list[str] = []
-    for fields in (call.request.headers, call.request.params, call.request.body):
-        for name, value in fields.items() if isinstance(fields, dict) else ():
-            if is_secret_name(str(name)):
-                items = value if isinstance(value, (list, tuple)) else [value]
-                texts = [wire_text(item) for item in items if isinstance(item, (str, bytes))]
-                # With its scheme, and without: "Bearer abc".
-                found += [part for text in texts for part in (text, text.rpartition(" ")[2])]
-    return found
 
 
 def _submit_value(inbound: Inbound | None) -> Any:

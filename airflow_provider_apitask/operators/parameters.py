@@ -53,7 +53,8 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     api_conn_id = given.get("api_conn_id", "api_default")
     if not checks.is_open(api_conn_id) and not (isinstance(api_conn_id, str) and api_conn_id):
         raise ParameterError(
-            f"api_conn_id must be the id of a connection, not {api_conn_id!r}.", parameter="api_conn_id"
+            f"api_conn_id must be the id of a connection, not {checks.shown(api_conn_id)}.",
+            parameter="api_conn_id",
         )
     if given.get("endpoint") is None and "endpoint" not in later:
         raise ParameterError(
@@ -62,14 +63,17 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
         )
     if checks.is_open(given.get("body_format")):
         raise ParameterError(
-            f"body_format cannot be a template: {given['body_format']!r}.", parameter="body_format"
+            f"body_format cannot be a template: {checks.shown(given['body_format'])}.",
+            parameter="body_format",
         )
     request_of(given)
     _check_csrf(given)
     _check_idempotency(given)
     for name in ("wait_for_completion", "deferrable", "require_csrf_token"):
         if not isinstance(given.get(name) or False, bool):
-            raise ParameterError(f"{name} must be True or False, not {given[name]!r}.", parameter=name)
+            raise ParameterError(
+                f"{name} must be True or False, not {checks.shown(given[name])}.", parameter=name
+            )
     checks.number(given.get("retry_count"), "retry_count", whole=True)
     checks.number(given.get("retry_wait"), "retry_wait")
     checks.number(given.get("max_response_bytes"), "max_response_bytes", minimum=1, whole=True)
@@ -90,7 +94,9 @@ def mode_of(mode: Any, job: Any) -> str:
         return "sync" if job is None else "async"
     text = mode.lower() if isinstance(mode, str) else mode
     if text not in MODES:
-        raise ParameterError(f"mode must be one of {', '.join(MODES)}, not {mode!r}.", parameter="mode")
+        raise ParameterError(
+            f"mode must be one of {', '.join(MODES)}, not {checks.shown(mode)}.", parameter="mode"
+        )
     return str(text)
 
 
@@ -150,6 +156,11 @@ def _check_idempotency(given: Mapping[str, Any]) -> None:
                 "idempotency_key has a line break or control character in it.", parameter="idempotency_key"
             )
     if header is not None:
+        if not isinstance(header, str):
+            raise ParameterError(
+                f"idempotency_header must be the name of a header field, not {checks.shown(header)}.",
+                parameter="idempotency_header",
+            )
         RequestSpec(headers={header: ""}).checked()
 
 

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import OperatorPartial
 from airflow.sdk.definitions.param import ParamsDict
 
+from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.operators.parameters import check_parameters
@@ -61,7 +62,9 @@ def _renaming(init: Callable[..., None]) -> Callable[..., None]:
             _refuse_mapped(params, from_mapped="_airflow_from_mapped" in kwargs)
         else:
             kwargs = renamed(kwargs)
-        init(self, *args, **kwargs)
+        # A mapped task is made while it runs, with what an upstream gave.
+        with checks.rendered("_airflow_from_mapped" in kwargs):
+            init(self, *args, **kwargs)
 
     # Airflow finds out by this attribute which constructor of a hierarchy is the outermost.
     taking_params.__wrapped__ = init.__wrapped__  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
-from airflow_provider_apitask.sensors.parameters import check_target
+from airflow_provider_apitask.sensors.parameters import check_target, quoting_the_author
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,6 +65,7 @@ class ApiStatusSensor(BaseSensorOperator):
     template_fields_renderers = {"handle": "json", "status_request": "json", "job": "json"}  # noqa: RUF012 - Airflow's own way
     ui_color = "#e6f1f2"
 
+    @quoting_the_author
     def __init__(
         self,
         *,
@@ -200,7 +201,8 @@ class ApiStatusSensor(BaseSensorOperator):
         from airflow_provider_apitask.triggers.handover import for_airflow
 
         try:
-            return function()
+            with checks.rendered():
+                return function()
         except ApiTaskError as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipped, as soft_fail or never_fail is set: {error}") from error
@@ -230,6 +232,7 @@ class ApiStatusSensor(BaseSensorOperator):
             timeout=self.request_timeout,
             max_response_bytes=self.max_response_bytes,
         )
+        hook.api.redactor.add(*call.secrets())
         return Operation(call, hook.api, state, answer=answer, jitter=random.random)
 
     def _job_to_follow(self) -> AsyncJob:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.request_spec import RequestSpec
 
-__all__ = ["check_target"]
+__all__ = ["check_target", "quoting_the_author"]
+
+
+def quoting_the_author(init: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a constructor: its errors quote what was given, unless a mapped task is made while it runs."""
+
+    @wraps(init)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        # Airflow's constructor of each operator sets it before it calls this one.
+        with checks.rendered(getattr(self, "_BaseOperator__from_mapped", False)):
+            init(self, *args, **kwargs)
+
+    return checked
 
 
 def check_target(handle: Any, job_id: Any, status_request: Any, job: Any) -> None:

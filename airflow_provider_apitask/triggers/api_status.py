@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_apitask.core.checks import rendered
 from airflow_provider_apitask.core.errors import ApiTaskError, ConnectionFieldError
 from airflow_provider_apitask.core.state import Phase, State
 
@@ -115,7 +116,8 @@ class ApiStatusTrigger(BaseTrigger):
         from airflow_provider_apitask.triggers.handover import event_of
 
         try:
-            state = await self._wait()
+            with rendered():
+                state = await self._wait()
         except ApiTaskError as error:
             state = self._failed(error)
         yield TriggerEvent(event_of(state, left=self._progress is not None and self._progress.left))

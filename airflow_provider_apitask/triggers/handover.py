@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Response
-from airflow_provider_apitask.core.redaction import Redactor, is_secret_name
+from airflow_provider_apitask.core.redaction import Redactor, is_credential_name, is_secret_name
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.urls import wire_text
 from airflow_provider_apitask.triggers.progress import PROGRESS_KEY
@@ -77,8 +78,8 @@ def state_of_event(event: Any) -> State:
     version = event.get("version") if isinstance(event, Mapping) else None
     if not isinstance(event, Mapping) or version != _EVENT_VERSION:
         raise ParameterError(
-            f"The trigger's event cannot be read: its version is {version!r}, and this package reads version "
-            f"{_EVENT_VERSION}. The job itself may still be running on the server.",
+            f"The trigger's event cannot be read: its version is {shown(version)}, and this package reads "
+            f"version {_EVENT_VERSION}. The job itself may still be running on the server.",
             parameter="event",
         )
     return State.from_dict(event.get("state", {}))
@@ -109,7 +110,7 @@ def refuse_stored_secrets(job: AsyncJob) -> None:
         for part in ("headers", "params"):
             fields = getattr(request, part, None)
             for name in fields if isinstance(fields, Mapping) else ():
-                if is_secret_name(str(name)):
+                if is_credential_name(str(name)):
                     raise ParameterError(
                         f"job.{parameter}.{part}: {name} looks like a credential, and would be stored in "
                         "Airflow's database while the task is deferred. Put it into the connection, or set "

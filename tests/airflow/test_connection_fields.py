@@ -28,6 +28,7 @@ from airflow_provider_apitask.core.auth import (
 from airflow_provider_apitask.core.messages import Purpose
 from airflow_provider_apitask.core.origins import OriginRules
 from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.drivers.blocking import BlockingTransport
 from airflow_provider_apitask.exceptions import ConnectionFieldError
 from airflow_provider_apitask.hooks.connection import KNOWN_FIELDS, ApiConnection, read_connection
 
@@ -489,3 +490,32 @@ def test_a_whole_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.options.verify, found.options.rate_limit) == (False, 2.0)
     assert len(found.api.origins.allowed) == 2
     assert found.api.headers.get("X-A") == "1"
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [
+        ({"ca_bundle": "{missing}"}, "ca_bundle"),
+        ({"ca_bundle": "{junk}"}, "ca_bundle"),
+        ({"client_cert": "{missing}"}, "client_cert"),
+        ({"client_cert": "{junk}"}, "client_cert"),
+        ({"client_cert": "{junk}", "client_key": "{missing}"}, "client_key"),
+        ({"client_cert": "{missing}", "client_key": "{junk}"}, "client_cert"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_connection_and_field(
+    tmp_path: Path, extra: dict[str, str], field: str
+) -> None:
+    junk, missing = tmp_path / "junk.pem", tmp_path / "missing.pem"
+    junk.write_text("no certificate")
+    given = {name: text.format(junk=junk, missing=missing) for name, text in extra.items()}
+    connection = read("basic", **given)
+    with pytest.raises(ConnectionFieldError) as caught:
+        BlockingTransport(connection.api, connection.options)
+    assert caught.value.data == {"conn_id": connection.api.conn_id, "field": field}
+    assert f"{connection.api.conn_id!r} cannot be used: its field {field} names {given[field]}" in str(
+        caught.value
+    )

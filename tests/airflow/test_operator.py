@@ -271,6 +271,14 @@ def test_credentials_are_not_stored_with_the_trigger(jobs: JobServer, job: dict[
     assert jobs.history == []
 
 
+@pytest.mark.parametrize("part", ["headers", "params"])
+def test_harmless_names_may_be_stored_with_the_trigger(jobs: JobServer, part: str) -> None:
+    fields = {"key": "orders", "code": "A7", "max_tokens": "5"}
+    request = {"endpoint": "/jobs/{task_id}", part: fields}
+    task = call(job={**FAST, "extract": {"task_id": "$.id"}, "status_request": request})
+    assert deferred(task, context_for(task)).trigger.job["status_request"][part] == fields
+
+
 @pytest.mark.parametrize(
     ("kwargs", "configured", "expected"),
     [

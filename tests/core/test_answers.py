@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_apitask.core.answers import Reading, brief, find_in, result_of
+from airflow_provider_apitask.core.answers import Reading, brief, find_all_in, find_in, result_of
 from airflow_provider_apitask.core.errors import AnswerError, OriginError
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.messages import Purpose, Request
 from airflow_provider_apitask.core.problem import describe, first_text, reason, status_line
 from airflow_provider_apitask.core.redaction import Redactor
 
-from .helpers import BASE, NO_CONNECTION, TOO_LARGE, make_response
+from .helpers import BASE, HTML, NO_CONNECTION, TOO_LARGE, make_response
 
 ASKED = Request(Purpose.POLL, "GET", f"{BASE}/jobs/7?api_key=x")
 
@@ -189,3 +189,21 @@ def test_describe(event: Any, said: str) -> None:
 def test_status_line() -> None:
     assert status_line(make_response(404)) == "404 Not Found"
     assert status_line(make_response(799)) == "799"
+
+
+@pytest.mark.parametrize(
+    ("body", "has_json"),
+    [(b"null", True), (b"0", True), ({}, True), (b"{", False), (b" \n", False), (None, False), (HTML, False)],
+)
+def test_has_json(body: Any, has_json: bool) -> None:
+    assert _reading(200, body).has_json is has_json
+    # Where there is no JSON, nothing is at the root either.
+    assert bool(find_all_in(_reading(200, body), "$")) is has_json
+
+
+def test_find_all_in() -> None:
+    found = _reading(200, {"a": [1, [2]]}, {"Location": "/x"})
+    assert find_all_in(found, "$.a[*]") == [1, [2]]
+    assert find_all_in(found, "a") == [[1, [2]]]
+    assert find_all_in(found, "headers.location") == ["https://api.example.com/x"]
+    assert find_all_in(found, "headers.X-No") == []

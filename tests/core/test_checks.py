@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.extraction import check_path, compile_path
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec
 
@@ -258,3 +259,68 @@ def test_a_job_with_templates_passes_until_they_are_rendered() -> None:
     )
     assert job.poll_interval == "{{ params.i }}"
     assert list(job.later_placeholders()) == []
+
+
+# -- what errors quote ---------------------------------------------------------------------------
+
+
+def test_what_the_author_wrote_is_quoted() -> None:
+    assert checks.shown("soon") == "'soon'"
+    assert checks.shown([1, 2]) == "[1, 2]"
+    long = checks.shown("x" * 500)
+    assert long.endswith("…")
+    assert len(long) == 101
+
+
+@pytest.mark.parametrize("value", [None, True, False, "", "None", "True", "0.5", "-1", 7, -1, 0.5])
+def test_what_is_too_short_for_a_secret_is_quoted_of_a_rendered_value_too(value: Any) -> None:
+    with checks.rendered():
+        assert checks.shown(value) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("s3cr", "a text that is not shown"),
+        (1234, "a value of type int"),
+        (12.5, "a value of type float"),
+        (b"1", "a value of type bytes"),
+        (["s3cret"], "a value of type list"),
+        ({"s3cret": 1}, "a value of type dict"),
+        (timedelta(1), "a value of type timedelta"),
+    ],
+)
+def test_of_a_rendered_value_the_type_alone_is_said(value: Any, said: str) -> None:
+    with checks.rendered():
+        assert checks.shown(value) == said
+        assert not checks.quotes()
+    assert checks.shown(value) == repr(value)
+    assert checks.quotes()
+
+
+def test_rendered_holds_for_what_is_called_within_and_ends_with_it() -> None:
+    @checks.rendered()
+    def number(value: Any) -> Any:
+        with checks.rendered(False):
+            return checks.number(value, "p")
+
+    for _ in range(2):
+        with pytest.raises(ParameterError) as caught:
+            number("s3cret")
+        assert "s3cret" not in str(caught.value)
+        with pytest.raises(ParameterError, match="not 's3cret'"):
+            checks.number("s3cret", "p")
+
+
+@pytest.mark.parametrize("path", ["$.s3cret[?(", "$[?(@.s3cret ~ 1)]", "s3cret[", "s3cret.", ".s3cret"])
+def test_a_rendered_path_is_not_quoted(path: str) -> None:
+    with pytest.raises(ParameterError, match="s3cret"):
+        compile_path(path)
+    for check in (lambda: check_path(path, "p"), lambda: compile_path(path)):
+        said = ""
+        try:
+            with checks.rendered():
+                check()
+        except ParameterError as error:
+            said = str(error)
+        assert "s3cret" not in said

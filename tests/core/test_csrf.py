@@ -19,6 +19,7 @@ from .helpers import BASE, make_api, make_response
 
 URL = f"{BASE}/csrf"
 DJANGO = CsrfSettings(header="X-CSRFToken", cookie="csrftoken")
+NOW = "Sat, 21 Nov 2026 12:00:00 GMT"
 Server = Callable[[Request], Response]
 
 
@@ -27,7 +28,7 @@ def handing_out(token: str = "t-1", *cookies: str, status: int = 200, header: st
 
     def server(request: Request) -> Response:
         if request.purpose is Purpose.CSRF:
-            fields: Any = {header: token, "Set-Cookie": list(cookies)}
+            fields: Any = {header: token, "Set-Cookie": list(cookies), "Date": NOW}
             return make_response(status, {"said": "s"}, fields, url=request.url)
         return make_response(202, url=request.url)
 
@@ -232,10 +233,48 @@ def test_an_anonymous_origin_gives_no_token() -> None:
         next(exchange(a_request(csrf_url="https://files.example.com/c"), api))
 
 
-def test_a_cookie_that_is_taken_back_is_not_sent() -> None:
-    gone = "old=; Max-Age=0; Path=/"
-    steps, _ = ask(CsrfTokens(), handing_out("t-1", gone, "sid=1"))
-    assert "sid=1" in (steps[-1].headers.get("Cookie") or "")
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "Max-Age=0",
+        "Max-Age=-1",
+        "Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "Expires=Thu, 01-Jan-1970 00:00:10 GMT",
+        "Expires=Sat, 21 Nov 2026 11:59:59 GMT",
+        "Max-Age=0; Expires=Sat, 21 Nov 2099 11:59:59 GMT",
+    ],
+)
+def test_a_cookie_that_is_cancelled_is_not_sent(attributes: str) -> None:
+    gone = f"old=x; {attributes}; Path=/"
+    steps, _ = ask(CsrfTokens(), handing_out("t-1", "old=1", gone, "sid=1"))
+    assert steps[-1].headers.get_all("Cookie") == ["sid=1"]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "Max-Age=60",
+        "Max-Age=soon",
+        "Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "Expires=Sat, 21 Nov 2026 12:00:01 GMT",
+        "Expires=Sat, 21 Nov 2099 11:59:59 GMT",
+        "Expires=tomorrow",
+        "Expires=0",
+    ],
+)
+def test_a_cookie_that_lives_is_sent(attributes: str) -> None:
+    steps, _ = ask(CsrfTokens(), handing_out("t-1", f"sid=1; {attributes}"))
+    assert steps[-1].headers.get_all("Cookie") == ["sid=1"]
+
+
+def test_where_the_server_tells_no_time_only_the_distant_past_cancels() -> None:
+    def server(request: Request) -> Response:
+        cookies = ["a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "b=2; Expires=Sat, 21 Nov 2026 11:59:59 GMT"]
+        fields: Any = {"x-csrf-token": "t", "Set-Cookie": cookies}
+        return make_response(200, {}, fields, url=request.url)
+
+    steps, _ = ask(CsrfTokens(), server)
+    assert steps[-1].headers.get_all("Cookie") == ["b=2"]
 
 
 def test_headers_of_the_fetch_are_of_the_request() -> None:

@@ -8,7 +8,17 @@ import sys
 
 from airflow_provider_apitask import core
 
-_HEAVY = ("airflow", "requests", "aiohttp", "jsonpath_ng", "asyncio", "ssl", "urllib3")
+_HEAVY = (
+    "airflow",
+    "requests",
+    "aiohttp",
+    "jsonpath_ng",
+    "jsonschema",
+    "referencing",
+    "asyncio",
+    "ssl",
+    "urllib3",
+)
 
 
 def test_core_imports_nothing_heavy() -> None:

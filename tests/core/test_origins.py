@@ -18,7 +18,6 @@ from .helpers import make_api
         ("https://files.example.com:8443", ("https", "files.example.com", 8443)),
         ("HTTP://10.0.0.1:8080", ("http", "10.0.0.1", 8080)),
         ("https://[::1]:8443", ("https", "::1", 8443)),
-        ("https://files.example.com/a/path", ("https", "files.example.com", 443)),
     ],
 )
 def test_exact(text: str, found: tuple[str, str, int]) -> None:
@@ -38,6 +37,20 @@ def test_wildcards(text: str, found: tuple[str, str, int]) -> None:
     rules = OriginRules.parse(anonymous=[text])
     assert rules.anonymous_suffixes == frozenset({found})
     assert rules.schemes == {found[0]}
+
+
+@pytest.mark.parametrize("end", ["/a", "/a/", "?a=1", "/?a=1", "#a"])
+def test_what_is_more_than_an_origin(end: str) -> None:
+    """The author means less than the host, and would give it all."""
+    for given in ({"allowed": [f"https://h.example{end}"]}, {"anonymous": [f"https://h.example{end}"]}):
+        with pytest.raises(OriginError, match="more than scheme, host and port"):
+            OriginRules.parse(**given)
+
+
+def test_a_user_in_an_origin_is_not_shown() -> None:
+    with pytest.raises(OriginError, match="more than") as caught:
+        OriginRules.parse(allowed=["https://me:s3cret@h.example"])
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["https://*.example.com", "*", "https://*", "https://a.*.com"])

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_apitask.core.redaction import MASK, Redactor, is_secret_name
+from airflow_provider_apitask.core.redaction import MASK, Redactor, is_credential_name, is_secret_name
 
 SECRET = 'hun/ter+2"ü\\x'
 
@@ -111,3 +111,113 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     begin = time.perf_counter()
     Redactor(["hunter2"]).text(piece * 20_000)
     assert time.perf_counter() - begin < 5, "quadratic would be minutes"
+
+
+# -- what is kept to be asked later ----------------------------------------------------------------
+
+KEY = "k3y-of/the+api=="
+JOB = "https://h.example/jobs/7"
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        (JOB, JOB),
+        (f"{JOB}?a=1&b=%20", f"{JOB}?a=1&b=%20"),
+        (f"{JOB}?api_key={quote(KEY, safe='')}&a=1", f"{JOB}?a=1"),
+        (f"{JOB}?a=1&x={quote(quote(KEY, safe=''), safe='')}", f"{JOB}?a=1"),
+        (f"{JOB}?seen={base64.b64encode(KEY.encode()).decode()}", JOB),
+        (f"{JOB}?{quote(KEY, safe='')}=1", JOB),
+        (f"https://h.example/jobs/{quote(KEY, safe='')}", None),
+        (f"https://h.example/{KEY}/7", None),
+        # The credential of somebody else is needed to ask: a pre-signed URL.
+        (f"{JOB}?sig=abcdefgh", f"{JOB}?sig=abcdefgh"),
+    ],
+)
+def test_link_goes_without_the_known_credentials(url: str, kept: str | None) -> None:
+    assert Redactor([KEY]).link(url) == kept
+
+
+def test_link_goes_without_a_short_credential_under_its_name_alone() -> None:
+    redactor = Redactor(["jobs"])
+    assert redactor.link("https://h/jobs/7?api_key=jobs&kind=jobs") == "https://h/jobs/7?kind=jobs"
+
+
+def test_kept_values_have_no_known_secret() -> None:
+    encoded = quote(KEY, safe="")
+    given = {
+        "id": 7,
+        "name": "a b",
+        "said": f"seen {KEY}",
+        "links": [f"{JOB}?k={encoded}", f"/jobs/7?k={encoded}&a=1", f"/jobs/{encoded}"],
+        "token": "next-page",
+    }
+    assert Redactor([KEY]).kept(given) == {
+        "id": 7,
+        "name": "a b",
+        "said": MASK,
+        "links": [JOB, "/jobs/7?a=1", MASK],
+        "token": "next-page",
+    }
+
+
+def test_holds_takes_no_short_secret() -> None:
+    redactor = Redactor(["jobs", "long-secret"])
+    assert redactor.holds("a long-secret b")
+    assert redactor.holds(base64.b64encode(b"long-secret").decode())
+    assert not redactor.holds("https://h/jobs")
+    assert not redactor.holds("long")
+    assert not Redactor().holds("anything")
+
+
+# -- what is got at run time -----------------------------------------------------------------------
+
+
+def test_the_last_hundred_tokens_are_known() -> None:
+    redactor = Redactor(["configured"])
+    for number in range(250):
+        redactor.learn(f"token-{number:04d}")
+        redactor.learn("refresh-token")
+    said = redactor.text("configured refresh-token token-0249 token-0151 token-0150")
+    assert said == f"{MASK} {MASK} {MASK} {MASK} token-0150"
+    assert repr(redactor).count("0") <= 3  # not 251 of them, in some spellings each
+
+
+def test_what_is_configured_is_never_forgotten() -> None:
+    redactor = Redactor()
+    redactor.learn("shared-secret")
+    redactor.add("shared-secret")
+    for number in range(200):
+        redactor.learn(f"token-{number:04d}")
+    assert redactor.text("shared-secret") == MASK
+
+
+def test_many_long_tokens_are_learned_quickly() -> None:
+    """A JSON Web Token is some 1,500 characters long, and the triggerer's loop waits meanwhile."""
+    redactor = Redactor()
+    for number in range(100):
+        redactor.learn(f"{number:04d}" + "Ab1/" * 400)
+    started = time.perf_counter()
+    redactor.learn("x" * 1600)
+    assert redactor.text("y" * 2000) == "y" * 2000
+    assert time.perf_counter() - started < 0.05
+
+
+@pytest.mark.parametrize(
+    "name", ["api_key", "apikey", "X-API-Key", "token", "password", "sid", "sig", "pwd", "jwt"]
+)
+def test_names_of_credentials(name: str) -> None:
+    assert is_credential_name(name)
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["key", "Key", "code"])
+def test_names_that_may_hold_something_else(name: str) -> None:
+    assert not is_credential_name(name)
+    assert is_secret_name(name)  # masked all the same
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "maxTokens", "max_output_tokens", "page_token", "id"])
+def test_harmless_names(name: str) -> None:
+    assert not is_credential_name(name)
+    assert not is_secret_name(name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_apitask.core.errors import AuthenticationError
 from airflow_provider_apitask.core.messages import NetworkFailure, Purpose, Request, Response
 from airflow_provider_apitask.core.retry import RetryPolicy
 from airflow_provider_apitask.core.state import Phase
@@ -414,6 +415,13 @@ def test_expires_in_as_servers_send_it(place: str, expires_in: Any) -> None:
 
 def send_all(place: str, connection: Any, requests: list[Request]) -> list[Response]:
     """Send requests at the same time over one transport."""
+    came = outcomes(place, connection, requests)
+    assert all(isinstance(answer, Response) for answer in came), came
+    return came
+
+
+def outcomes(place: str, connection: Any, requests: list[Request]) -> list[Any]:
+    """Send requests at the same time over one transport; what came of each."""
     if place == "triggerer":
 
         async def sent() -> list[Any]:
@@ -433,7 +441,6 @@ def send_all(place: str, connection: Any, requests: list[Request]) -> list[Respo
                 thread.start()
             for thread in threads:
                 thread.join()
-    assert all(isinstance(answer, Response) for answer in came), came
     return came
 
 
@@ -473,6 +480,38 @@ def test_many_requests_and_an_endpoint_that_refuses(place: str) -> None:
                 time.sleep(AGAIN)
                 came.append(transport.send(request))
         assert [isinstance(answer, NetworkFailure) for answer in came] == [True, True, True, False]
+
+
+def token_answers(kind: str) -> Any:
+    """A token endpoint that is slow, and then does not give one."""
+    return {
+        "down": Answer(503, {"error": "busy"}, delay=0.5),
+        "refusing": Answer(400, {"error": "invalid_client"}, delay=0.5),
+        "silent": Answer(drop="before", delay=0.5),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["down", "refusing", "silent"])
+@pytest.mark.parametrize("place", ONE_PROCESS)
+def test_many_requests_and_one_failure(place: str, kind: str) -> None:
+    """Whoever waited for the token that was not to be had takes that failure; later ones ask again."""
+    with ScriptedServer() as server:
+        server.on("POST", "/token", token_answers(kind))
+        server.on("GET", "/a", Answer(json=1))
+        connection = read_connection(oauth2(server))
+        requests = [Request(Purpose.SUBMIT, "GET", f"{server.url}/a") for _ in range(50)]
+        for asked in (1, 2):
+            came = outcomes(place, connection, requests)
+            texts = {str(outcome) for outcome in came}
+            assert len(server.requests("POST", "/token")) == asked
+            assert len(texts) == 1, texts
+            wanted = AuthenticationError if kind == "refusing" else NetworkFailure
+            assert all(isinstance(outcome, wanted) for outcome in came), came
+            assert len({id(outcome) for outcome in came}) == 50
+        server.on("POST", "/token", Answer(json={"access_token": "t0ken", "token_type": "bearer"}))
+        assert {answer.status for answer in send_all(place, connection, requests)} == {200}
+        assert len(server.requests("POST", "/token")) == 3
+        assert server.requests("GET", "/a")[0].header("Authorization") == "Bearer t0ken"
 
 
 async def test_a_cancelled_renewal_lets_the_next_one_in() -> None:

@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support import Answer, Recorded
 from tests.support.scripted_server import ScriptedServer
@@ -53,6 +55,18 @@ class Canaries:
             value = f"canary-{number:02d}-{secrets.token_hex(16)}{tail}"
             self.by_place[place if place not in self.by_place else f"{place} #{number}"] = value
             return value
+
+    def rsa_key(self, place: str) -> str:
+        """Make a private RSA key in PEM, of which some lines are canaries."""
+        pem, canaries = "", list[str]()
+        while len(canaries) < 2:
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+            # Behind the public half; letters and digits are written alike in a URL, a form and JSON.
+            canaries = [line for line in pem.splitlines()[9:-2] if line[:_CORE].isalnum()]
+        with self._lock:
+            self.by_place |= {f"{place} #{number}": line for number, line in enumerate(canaries)}
+        return pem
 
     def needles(self) -> dict[bytes, str]:
         """What is looked for, each with its place: also parts, and in Base64 wherever it begins."""
@@ -314,7 +328,18 @@ def connections(url: str, refused: str, canaries: Canaries) -> list[dict[str, An
         new(conn_id, password, **{**given, **extra})
 
     def session(conn_id: str, endpoint: str) -> None:
-        extra = {"auth_type": "session", "session_endpoint": endpoint, "session_path": "$.session"}
+        extra: dict[str, Any] = {
+            "auth_type": "session",
+            "session_endpoint": endpoint,
+            "session_path": "$.session",
+        }
+        extra["session_body"] = {
+            "user": "{login}",
+            "with": "{password}",
+            "pin": secret(f"session_body ({conn_id})"),
+            "device": {"seed": secret(f"session_body, nested ({conn_id})")},
+            "further": [1, secret(f"session_body, listed ({conn_id})")],
+        }
         new(conn_id, secret(f"session password ({conn_id})"), **extra)
 
     new("basic", secret("password (basic)"), auth_type="basic")
@@ -334,6 +359,15 @@ def connections(url: str, refused: str, canaries: Canaries) -> list[dict[str, An
     }
     plain = {"oauth1_client_key": "airflow", "oauth1_signature_method": "PLAINTEXT"}
     new("oauth1", auth_type="oauth1", **plain, **oauth1)
+    rsa_place, rsa_user = "oauth1_rsa_private_key", secret("oauth1_user_token (rsa)")
+    signed = {"auth_type": "oauth1", "oauth1_client_key": "airflow", "oauth1_signature_method": "RSA-SHA256"}
+    rsa_key = canaries.rsa_key(rsa_place)
+    new("oauth1_rsa", **signed, oauth1_rsa_private_key=rsa_key, oauth1_user_token=rsa_user)
+    broken = canaries.rsa_key(f"{rsa_place} (broken)")[:-200]
+    new("bad_rsa", **signed, oauth1_rsa_private_key=broken)
+    for name in ("broken_library", "broken_trigger"):
+        new(name, auth_type="bearer", bearer_token=secret(f"bearer_token ({name})"))
+    oauth2("broken_oauth2", "/token")
     oauth2("oauth2_basic", "/token")
     oauth2("oauth2_body", "/token", oauth2_client_auth="body")
     oauth2("oauth2_short", "/token/short")

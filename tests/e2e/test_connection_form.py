@@ -230,6 +230,29 @@ def test_oauth2_is_filled_in_saved_tested_and_saved_again(
     assert {**again, "extra": None} == {**stored, "extra": None}
 
 
+def test_saved_with_no_change_at_all(page: ConnectionsPage, airflow: ApiServer) -> None:
+    """Opened and saved again, a connection is what it was, its secrets too."""
+    form = page.add("API Task")
+    form.fill("connection_id", "same")
+    form.fill("host", "https://api.example.com/v1")
+    form.fill("login", "ada")
+    form.fill("password", "canary-of-a-password")
+    form.open_section("Authentication")
+    form.choose("auth_type", "OAuth 2.0")
+    form.open_section("OAuth 2.0")
+    form.fill("element_oauth2_endpoint", "token")
+    form.fill("element_oauth2_client_id", "airflow")
+    form.fill("element_oauth2_client_secret", "canary-of-a-client")
+    form.save()
+    stored = airflow.stored("same")
+    assert stored["extra"]["oauth2_client_secret"] == "canary-of-a-client"
+    assert stored["password"] == "canary-of-a-password"
+
+    form = page.edit("same")
+    form.save()
+    assert airflow.stored("same") == stored
+
+
 def test_wrong_secret_is_reported_and_not_shown(page: ConnectionsPage, oauth2: OAuth2Server) -> None:
     secret = "canary-of-a-wrong-secret"
     form = page.add("API Task")

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from airflow_provider_apitask.core.auth.base import Auth, Exclusive, Flow, Steps
-from airflow_provider_apitask.core.errors import AuthenticationError, LoginUnavailableError
+from airflow_provider_apitask.core.errors import ApiTaskError, AuthenticationError, LoginUnavailableError
 from airflow_provider_apitask.core.messages import Request, Response
 from airflow_provider_apitask.core.problem import Redact, describe, status_line
 from airflow_provider_apitask.core.retry import is_passing
@@ -84,6 +84,9 @@ class TokenAuth(Auth):
         self._learned = learned
         self._redact = redact
         self._token: Token | None = None
+        # How often no token was to be had, and why the last time.
+        self._failures = 0
+        self._failure: ApiTaskError | None = None
 
     def flow(self, request: Request) -> Flow:
         """Send the request with a token; where that is refused, once more with a new one."""
@@ -105,11 +108,23 @@ class TokenAuth(Auth):
         return token.renew_at is not None and self._clock() >= token.renew_at
 
     def _renewed(self, old: Token | None) -> Generator[Steps, Any, Token]:
-        """A token other than ``old``: one that somebody else got meanwhile, else a new one."""
+        """A token other than ``old``: one that somebody else got meanwhile, else a new one.
+
+        Where somebody else failed meanwhile, that failure is taken: whoever waited for a token endpoint
+        that is down would ask it again, one after the other.
+        """
+        failures = self._failures
         yield Exclusive.ENTER
         token = self._token
         if token is None or token is old or self._is_old(token):
-            token = yield from self._obtain()
+            if self._failure is not None and self._failures != failures:
+                raise self._failure.with_data()  # an error of one's own: each keeps a traceback
+            try:
+                token = yield from self._obtain()
+            except ApiTaskError as error:
+                self._failures, self._failure = self._failures + 1, error.with_data()
+                raise
+            self._failure = None
             self._learned(token.value)
             self._token = token
         yield Exclusive.LEAVE

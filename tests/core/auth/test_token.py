@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from tests.core.helpers import make_response
 
 from .helpers import Clock, a_request, pump, purposes
 
+DOWN = LoginUnavailableError("no connection could be made")
 LOGIN = Request(Purpose.LOGIN, "POST", "https://login.example/token")
 
 
@@ -190,6 +191,38 @@ def test_a_login_that_fails_for_the_moment(status: int) -> None:
     assert "busy" in caught.value.message
     # Nothing is kept of it: the next one tries.
     assert purposes(pump(auth.flow(a_request()), ANY)[0]) == ["ENTER", "login", "LEAVE", "submit"]
+
+
+@pytest.mark.parametrize(
+    "failing", [lambda flow: flow.send(make_response(503)), lambda flow: flow.throw(DOWN)]
+)
+def test_who_waited_takes_the_failure_and_who_comes_later_tries(failing: Callable[[Any], Any]) -> None:
+    auth = Numbered()
+    first, second, third = (auth.flow(a_request()) for _ in range(3))
+    for flow in (first, second):
+        assert next(flow) is Exclusive.ENTER
+    assert first.send(None) is LOGIN
+    with pytest.raises(LoginUnavailableError) as caught:
+        failing(first)
+    assert next(third) is Exclusive.ENTER
+    with pytest.raises(LoginUnavailableError) as shared:
+        second.send(None)
+    assert shared.value.message == caught.value.message
+    assert shared.value is not caught.value
+    assert third.send(None) is LOGIN
+    assert third.send(make_response(200)) is Exclusive.LEAVE
+    third.close()
+
+
+def test_who_waited_for_one_that_went_away_tries() -> None:
+    auth = Numbered()
+    first, second = auth.flow(a_request()), auth.flow(a_request())
+    for flow in (first, second):
+        assert next(flow) is Exclusive.ENTER
+    first.send(None)
+    first.close()
+    assert second.send(None) is LOGIN
+    second.close()
 
 
 def test_a_driver_that_goes_away_leaves_nothing_behind() -> None:

@@ -10,12 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import dag, task
+from canary_trigger import CallWithDefect  # type: ignore[import-not-found]  # a folder of plugins
 
 from airflow_provider_apitask import ApiCallOperator, ApiStatusSensor
 
 #: Each kind of authentication, as the id of a connection that has it.
 KINDS = (
     *("basic", "bearer", "key_header", "key_query", "key_cookie", "headers", "digest", "oauth1"),
+    "oauth1_rsa",
     *("oauth2_basic", "oauth2_body", "oauth2_refresh", "oauth2_password", "session", "proxied", "requests"),
 )
 #: Those of them that a triggerer can use.
@@ -74,7 +76,16 @@ def canary() -> None:
     call("csrf", "session", "/refuse/403", require_csrf_token=True)
     call("trigger_failure", "requests", "/jobs/inline", job=QUICK)
     call("timed_out", "key_query", "/jobs/endless", job=QUICK, execution_timeout=timedelta(seconds=4))
+    for conn_id, defect in DEFECTS.items():
+        CallWithDefect(task_id=conn_id, api_conn_id=conn_id, endpoint="/jobs/slow", job=QUICK, defect=defect)
     call("field_error", "bad_headers", "/ok")
+    call("rsa_error", "bad_rsa", "/ok")
+    call("in_timeout", "basic", "/ok", timeout=SECRET)
+    call("in_method", "basic", "/ok", method=f"{SECRET} {SECRET}")
+    call("in_path_of_answer", "basic", "/ok", response_path=f"{SECRET}[")
+    for name, value in NO_PLACES.items():
+        call(f"in_{name}", "basic", "/jobs/inline", job={**QUICK, name: value})
+    ApiStatusSensor(task_id="sensor_no_handle", api_conn_id="basic", handle=SECRET, deferrable=True)
     call("parameter_error", "basic", "/ok", headers={"X-Api-Key": "{{ var.value.author_token }}\nX: y"})
     author = {"X-Api-Key": "{{ var.value.author_token }}", "Accept": "application/json"}
     call("author_header", "basic", "/refuse/400", headers=author, query_params={"q": 1})
@@ -86,6 +97,17 @@ def canary() -> None:
     broken >> ApiStatusSensor(task_id="sensor_fails", handle=handle, job=QUICK, deferrable=True)
 
 
+#: Unexpected exceptions in a trigger, by the connection that it uses alone.
+DEFECTS = {"broken_library": "library", "broken_oauth2": "library", "broken_trigger": "trigger"}
+SECRET = "{{ var.value.author_token }}"
+#: Parameters of a job into which a template puts a secret by mistake.
+NO_PLACES: dict[str, Any] = {
+    "poll_interval": SECRET,
+    "final_codes": SECRET,
+    "unknown_status": SECRET,
+    "status_path": f"{SECRET}[",
+    "status_request": {"endpoint": "/x", "timeout": SECRET},
+}
 #: A link that the author picks from the answer, and that holds the key.
 EXTRACT = {"extract": {"link": "$.link"}, "status_request": "{link}"}
 
