@@ -207,8 +207,8 @@ def _go_on(state: State, call: Call) -> Move:
     if state.status_url is None and not call.job.asks_for_status and state.result_url is None:
         message = (
             f"{job_name(state)} was started by an earlier try of this task, which has ended; the server does "
-            "not say where to ask for it, and job.status_request names no endpoint. It was not started again: "
-            "clear the task to do so."
+            "not say where to ask for it, and job.status_request names no endpoint. It was not started "
+            "again: clear the task to do so."
         )
         return ended(state, Phase.FAILED, job_error(NothingToFollowError, state, message))
     # Where the result is known to be, the job need not be asked for again.
