@@ -314,3 +314,14 @@ def test_a_redirected_submit_takes_no_token_elsewhere(place: str) -> None:
         error = perform(place, conn(server.url), job(csrf_endpoint="")).error
         assert error.kind == "origin"
         assert other.connections == 0
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_cancel_has_a_token(watch: Watch, place: str) -> None:
+    outcome = perform(
+        place, csrf(watch.server), a_job("token/", max_polls=1, cancel_request={"method": "DELETE"})
+    )
+    assert outcome.error.kind == "job_timed_out"
+    assert watch.seen[-1] == ("DELETE", f"/jobs/{watch.number}/", 200)
+    if place == "deferred":
+        assert watch.seen[-2] == ("GET", "/token/", 200), "another process knows none yet"

@@ -1,7 +1,7 @@
 """Every kind of authentication, on a worker, on a triggerer and deferred from one to the other.
 
 ===========================  ======  =========  ========  ================  ======
-kind                         worker  triggerer  deferred  mid-job renewal   DELETE
+kind                         worker  triggerer  deferred  mid-job renewal   cancel
 ===========================  ======  =========  ========  ================  ======
 none, basic, bearer          yes     yes        yes       nothing to renew  yes
 API key, secret headers      yes     yes        yes       nothing to renew  yes
@@ -32,6 +32,7 @@ from httpbin.helpers import check_digest_auth, digest_challenge_response
 from oauthlib.oauth1 import RequestValidator, SignatureOnlyEndpoint
 
 from airflow_provider_apitask.core.errors import ConnectionFieldError
+from airflow_provider_apitask.core.state import Phase
 from tests.drivers.auth_support import PLACES, RESULT, Conn, Guarded, conn, delete, job, perform
 from tests.drivers.contract import sync
 from tests.support import Answer, Recorded
@@ -535,10 +536,24 @@ def test_renewal_in_mid_job(kind: str, place: str) -> None:
             assert getattr(server, "login", server).logins == wanted
 
 
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", PLAIN)
+def test_cancel(kind: str, place: str) -> None:
+    """A cancel request has credentials as well; here the job is not done in time."""
+    with KINDS[kind].serve() as server:
+        connection = KINDS[kind].connect(server)
+        api = getattr(server, "api", server)
+        outcome = perform(place, connection, job(max_polls=1, cancel_request={"method": "DELETE"}))
+        assert outcome.phase is Phase.TIMED_OUT
+        assert "cancelled" in outcome.error.message, "what the server answered"
+        assert outcome.error.data["cancel"] == "deadline"
+        assert api.history[-1].method == "DELETE"
+
+
 @pytest.mark.parametrize("place", ["worker", "triggerer"])
 @pytest.mark.parametrize("kind", PLAIN)
 def test_delete(kind: str, place: str) -> None:
-    """What a cancel sends has credentials as well, got anew where there are none."""
+    """A cancel that begins with nothing: the credentials are got first."""
     with KINDS[kind].serve() as server:
         connection = KINDS[kind].connect(server)
         api = getattr(server, "api", server)
