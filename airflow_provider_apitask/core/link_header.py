@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 __all__ = ["link_to"]
 
 _TARGET = re.compile(r"\s*,?\s*<([^>]*)>")
-_PARAMETER = re.compile(r"""\s*;\s*(?P<name>[^\s=;,"<>]+)(?:\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^\s;,"]*)))?""")
+_PARAMETER = re.compile(
+    r"""\s*;\s*(?P<name>[^\s=;,"<>]+)(?:\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^\s;,"]*)))?"""
+)
 
 
 def link_to(fields: Iterable[str], relation: str) -> str | None:

@@ -29,12 +29,11 @@ _LONGEST_PLACE = 64 * 1024
 _NO = frozenset({"", "false", "no", "0", "none", "null", "n", "f"})
 
 
-def take_page(call: Call, api: Api, state: State, reading: Reading) -> Move:
+def take_page(call: Call, pagination: Pagination, api: Api, state: State, reading: Reading) -> Move:
     """Take what a page contributes, and go on with the next one or end.
 
     :raises ApiTaskError: where the page cannot be used, or a limit is reached.
     """
-    pagination: Pagination = call.pagination
     before = Paging.of(state.paging, pagination) or Paging(style=pagination.style)
     items = _items(pagination, reading, first=not before.pages)
     now = replace(
@@ -44,7 +43,7 @@ def take_page(call: Call, api: Api, state: State, reading: Reading) -> Move:
         bytes=before.bytes + len(reading.response.body),
     )
     place, why = _next_place(pagination, api, reading, now, len(items))
-    limit, items, now = _within_limits(call, reading, now, before, items, more=place is not None)
+    limit, items, now = _within_limits(call, pagination, reading, now, before, items, more=place is not None)
     if limit is not None or place is None:
         return _last(call, state, reading, items, now, limit or why)
     now = replace(now, next=place, mark=_checked(pagination, reading, before, now, place))
@@ -59,9 +58,7 @@ def take_page(call: Call, api: Api, state: State, reading: Reading) -> Move:
     return Move(state=state, event=event, answer=reading.response, page=items)
 
 
-def _last(
-    call: Call, state: State, reading: Reading, items: list[Any], now: Paging, why: str
-) -> Move:
+def _last(call: Call, state: State, reading: Reading, items: list[Any], now: Paging, why: str) -> Move:
     state = state.at(
         Phase.SUCCEEDED,
         paging=replace(now, next=None, mark="").to_dict(),
@@ -143,8 +140,8 @@ def _link(pagination: Pagination, api: Api, reading: Reading) -> str | None:
     if kept is None:
         shown = api.redactor.url(url)
         raise OriginError(
-            f"The server gave {shown} as the next page, with a credential of the connection in its path. That "
-            "would be stored, so it is not followed.",
+            f"The server gave {shown} as the next page, with a credential of the connection in its path. "
+            "That would be stored, so it is not followed.",
             url=shown,
         )
     return kept
@@ -168,7 +165,9 @@ def _unusable(reading: Reading, name: str, wanted: str) -> AnswerError:
 
 
 def _flag(found: Any) -> bool:
-    return found is not MISSING and (found.strip().lower() not in _NO if isinstance(found, str) else bool(found))
+    return found is not MISSING and (
+        found.strip().lower() not in _NO if isinstance(found, str) else bool(found)
+    )
 
 
 def _number(reading: Reading, path: str | None) -> int | Decimal | None:
@@ -185,13 +184,19 @@ def _number(reading: Reading, path: str | None) -> int | Decimal | None:
 
 
 def _within_limits(
-    call: Call, reading: Reading, now: Paging, before: Paging, items: list[Any], *, more: bool
+    call: Call,
+    pagination: Pagination,
+    reading: Reading,
+    now: Paging,
+    before: Paging,
+    items: list[Any],
+    *,
+    more: bool,
 ) -> tuple[str | None, list[Any], Paging]:
     """What of a page is taken, and the limit that ends the pages, None for none.
 
     :raises ResultTooLargeError: where a limit is to fail.
     """
-    pagination: Pagination = call.pagination
     stops = pagination.on_limit == "stop"
     longest = pagination.max_bytes
     if longest is None and not call.stored:

@@ -34,8 +34,10 @@ _NAMES = ("cursor_param", "page_param", "offset_param", "limit_param")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pagination:
-    """How a result comes in pages. One of the five ways to the next page is given: ``next_link``,
-    ``link_header``, ``cursor``, ``page_param`` or ``offset_param``.
+    """How a result comes in pages.
+
+    One way to the next page is given: ``next_link``, ``link_header``, ``cursor``, ``page_param`` or
+    ``offset_param``.
 
     :param items: path of what a page contributes, mostly a list; by default the whole page. Lists are
         joined, anything else is one item.

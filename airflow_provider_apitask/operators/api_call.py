@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.operators.parameters import (
     check_parameters,
     compiled,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.operators.run import CallRun
 
 __all__ = ["ApiCallOperator"]
+
+#: Longest return value by default, bytes: XCom is a row in Airflow's database.
+DEFAULT_MAX_XCOM_BYTES = 1024 * 1024
 
 
 class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
@@ -76,7 +80,16 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         the cookies it came with; False by default. Header and cookie are named by the connection.
     :param csrf_token_endpoint: where the token is fetched; by default the URL of the request itself.
     :param response_path: the part of a synchronous answer that is the result.
-    :param max_response_bytes: longest body that is read; 32 MiB by default.
+    :param max_response_bytes: longest body that is read; 32 MiB by default, and no bound for an answer
+        that is streamed to ``output_path``.
+    :param pagination: how the pages of a synchronous answer, or of a job's result, follow each other: a
+        ``Pagination`` or a dict with its fields. The task returns the items of all pages.
+    :param output_path: where the result is written in place of XCom: a local path, or a URL of
+        ``ObjectStoragePath`` such as ``s3://conn_id@bucket/key``. The task returns a dict with ``path``,
+        ``size``, ``sha256`` and ``content_type``; for pages ``pages`` and ``items`` too.
+    :param output_format: ``raw``, the answer as it came, or ``jsonl``, each item of the pages in a line;
+        by default what fits.
+    :param max_xcom_bytes: longest return value, bytes of its JSON, 1 MiB by default; None for no bound.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
 
@@ -92,8 +105,12 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         "csrf_token_endpoint",
         "job",
         "response_path",
+        "pagination",
+        "output_path",
     )
-    template_fields_renderers = {"query_params": "json", "headers": "json", "body": "json", "job": "json"}  # noqa: RUF012 - Airflow's own way
+    template_fields_renderers = dict.fromkeys(
+        ("query_params", "headers", "body", "job", "pagination"), "json"
+    )
     ui_color = "#d5e8f3"
     #: The run in this process, which a kill has to find.
     _current: CallRun | None = None
@@ -121,6 +138,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         csrf_token_endpoint: str | None = None,
         response_path: str | None = None,
         max_response_bytes: int | None = None,
+        pagination: Pagination | dict[str, Any] | None = None,
+        output_path: str | None = None,
+        output_format: str | None = None,
+        max_xcom_bytes: int | None = DEFAULT_MAX_XCOM_BYTES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -144,6 +165,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.csrf_token_endpoint = csrf_token_endpoint
         self.response_path = response_path
         self.max_response_bytes = max_response_bytes
+        self.pagination = Pagination.as_template(pagination)
+        self.output_path = output_path
+        self.output_format = output_format
+        self.max_xcom_bytes = max_xcom_bytes
         check_parameters(vars(self))
 
     @classmethod
@@ -152,6 +177,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         given = renamed(kwargs)
         if "job" in given:
             given["job"] = AsyncJob.as_template(given["job"])
+        if "pagination" in given:
+            given["pagination"] = Pagination.as_template(given["pagination"])
         return CallPartial.of(super().partial(**given))
 
     def execute(self, context: Context) -> Any:
@@ -209,13 +236,18 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             csrf_endpoint=csrf_endpoint_of(vars(self)),
             max_response_bytes=checks.number(self.max_response_bytes, "max_response_bytes", whole=True),
             idempotency=idempotency_of(vars(self), context),
+            pagination=None if self.pagination is None else Pagination.parse(self.pagination).compiled(),
+            stored=self.output_path is not None,
         )
 
     def _new_run(self, context: Context) -> CallRun:
         from airflow_provider_apitask.hooks.api import ApiHook
+        from airflow_provider_apitask.operators.output import output_of
         from airflow_provider_apitask.operators.run import CallRun
 
-        return CallRun(self.call(context), ApiHook(self.api_conn_id), context, self._report)
+        call, hook = self.call(context), ApiHook(self.api_conn_id)
+        output = None if self.output_path is None else output_of(self.output_path, call, context)
+        return CallRun(call, hook, context, self._report, output)
 
     @checks.rendered()
     def _run(self, context: Context, take: Callable[[], tuple[State, Response | None] | None]) -> Any:
@@ -250,13 +282,20 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         if run.state.phase.waiting and not run.killed:
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
-                return _submit_value(run.last)
+                return self._returned(_submit_value(run.last))
             if self.deferrable:
                 self._defer(run)
         try:
-            return run.finish(transport)
+            return self._returned(run.finish(transport))
         finally:
             self._leave_handle(context, run.state)
+
+    def _returned(self, value: Any) -> Any:
+        """The return value, which goes to XCom."""
+        from airflow_provider_apitask.operators.output import within_xcom
+
+        limit = checks.number(self.max_xcom_bytes, "max_xcom_bytes", minimum=1, whole=True)
+        return within_xcom(value, limit) if self.do_xcom_push else value
 
     def _defer(self, run: CallRun) -> NoReturn:
         from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger
