@@ -50,7 +50,8 @@ class _File:
         self._part = path.with_name(f".{path.name}.{unique}.part")
 
     def open(self, mode: str) -> BinaryIO:
-        self._part.parent.mkdir(parents=True, exist_ok=True)
+        if not self._part.parent.exists():
+            self._part.parent.mkdir(parents=True, exist_ok=True)
         return cast("BinaryIO", self._part.open(mode))
 
     def commit(self) -> None:
@@ -98,6 +99,8 @@ class Output:
         self.limit = limit
         self._place = _place(path, unique)
         self._file: BinaryIO | None = None
+        #: Whether there is something that is not in its place yet.
+        self._pending = False
         self._digest = hashlib.sha256()
         self._size = 0
 
@@ -110,6 +113,7 @@ class Output:
         """
         self._close()
         self._digest, self._size = hashlib.sha256(), 0
+        self._pending = True
         self._file = self._do("opened", lambda: self._place.open("wb"))
         return self
 
@@ -144,7 +148,7 @@ class Output:
             return False
         file.truncate(size)
         file.seek(size)
-        self._file, self._digest, self._size = file, digest, size
+        self._file, self._digest, self._size, self._pending = file, digest, size, True
         return True
 
     def write_items(self, items: Iterable[Any]) -> None:
@@ -171,6 +175,7 @@ class Output:
             self.begin()
         self._do("written", self._close)
         self._do("moved into place", self._place.commit)
+        self._pending = False
         return {
             "path": self.path,
             "size": self._size,
@@ -181,8 +186,9 @@ class Output:
 
     def discard(self) -> None:
         """Remove what has been written; nothing of it is in place."""
-        if self._file is None:
+        if not self._pending:
             return
+        self._pending = False
         try:
             self._close()
             self._place.remove()
