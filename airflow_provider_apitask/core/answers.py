@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_apitask.core.bodies import (
-    is_binary,
     is_html,
     json_or_text,
     parse_json,
@@ -166,21 +165,6 @@ class Reading:
                 f"{self.excerpt}.",
                 **self.data,
                 looked_for="JSON",
-            )
-
-    def refuse_binary(self) -> None:
-        """Refuse what is neither JSON nor text: XCom holds JSON, and the bytes would be lost in it.
-
-        :raises AnswerError: naming the remedy.
-        """
-        if is_binary(self.response):
-            kind = self.response.media_type or "no media type"
-            raise AnswerError(
-                f"{self.shown} with {self.response.size} bytes that are neither JSON nor text ({kind}), "
-                "which XCom cannot hold: store the answer with output_path.",
-                **self.data,
-                looked_for="text",
-                retryable=False,
             )
 
     def require_json_if_said(self) -> None:

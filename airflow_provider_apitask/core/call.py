@@ -12,8 +12,9 @@ from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.retry import RetryPolicy
+from airflow_provider_apitask.core.validation import ResponseValidation
 
-__all__ = ["Call", "Mode"]
+__all__ = ["Call", "Handling", "Mode"]
 
 
 class Mode(StrEnum):
@@ -21,6 +22,14 @@ class Mode(StrEnum):
 
     SYNC = "sync"
     ASYNC = "async"
+
+
+class Handling(StrEnum):
+    """What becomes of the answer that is the result."""
+
+    STORE = "store"
+    VALIDATE = "validate"
+    IGNORE = "ignore"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +40,8 @@ class Call:
     :param mode: sync, the answer is the result; async, the answer tells of a job.
     :param retry: in-task retries of the submit.
     :param response_path: the part of a synchronous answer that is the result.
+    :param handling: store, it is checked and handed on; validate, it is checked; ignore, neither.
+    :param validation: what a good result is; None for a 2xx.
     :param timeout: seconds of one request, or (connect, read); None takes the connection's.
     :param csrf_endpoint: where a CSRF token is fetched for each unsafe request, empty for the URL of
         that request itself; None where none is needed.
@@ -45,12 +56,25 @@ class Call:
     job: AsyncJob = field(default_factory=AsyncJob)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     response_path: str | None = None
+    handling: Handling = Handling.STORE
+    validation: ResponseValidation | None = None
     timeout: Any = None
     csrf_endpoint: str | None = None
     max_response_bytes: int | None = None
     idempotency: Idempotency | None = None
     pagination: Pagination | None = None
     stored: bool = False
+
+    @property
+    def returns_items(self) -> bool:
+        """Whether the result is what all pages of it have."""
+        return self.pagination is not None and self.handling is Handling.STORE
+
+    def accepts(self, status: int) -> bool:
+        """Whether an HTTP code is that of a good result."""
+        if self.validation is None or self.handling is Handling.IGNORE:
+            return 200 <= status < 300
+        return self.validation.accepts(status)
 
     def secrets(self) -> Iterator[str]:
         """The credentials that the author put into the requests: a server may repeat them."""

@@ -147,7 +147,7 @@ class Operation:
         state = self.state
         if state.phase.ended:
             stored = error_from_dict(state.error) if state.error else None
-            paged = self.call.pagination is not None and state.phase is Phase.SUCCEEDED
+            paged = self.call.returns_items and state.phase is Phase.SUCCEEDED
             return Done(self._items if paged else self._value, self._error or stored)
         if state.next_at is not None and state.next_at > now:
             return Wait(state.next_at)
@@ -220,7 +220,7 @@ class Operation:
         move = self._without_secrets(submit_anew(self.call, move) or move)
         if move.answer is not None:
             self.answer = move.answer
-        if move.page is not None:
+        if move.page is not None and self.call.returns_items:
             self._items += move.page
         state = move.state
         if (state.status, state.progress) != (self.state.status, self.state.progress):

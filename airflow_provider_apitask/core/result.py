@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading, result_of
 from airflow_provider_apitask.core.api import Api
-from airflow_provider_apitask.core.call import Call, Mode
+from airflow_provider_apitask.core.call import Call, Handling, Mode
 from airflow_provider_apitask.core.errors import ApiTaskError, RequestFailedError
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.messages import Response
@@ -27,7 +28,8 @@ def read_result(turn: Turn) -> Move:
     state, response = turn.state, turn.inbound
     # Some servers say 202 all along, so the status answer may hold the result and say it still.
     said_already = state.inline or state.paging is not None
-    if isinstance(response, Response) and response.ok and (response.status != 202 or said_already):
+    good = isinstance(response, Response) and (response.ok or turn.call.accepts(response.status))
+    if isinstance(response, Response) and good and (response.status != 202 or said_already):
         return take_result(turn.call, turn.api, state, turn.reading(response))
     since = state.failing_since if state.failing_since is not None else turn.now
     window_ends = since + (_NOT_READY_GRACE if _not_ready(turn) else turn.call.job.status_grace)
@@ -58,12 +60,12 @@ def take_result(call: Call, api: Api, state: State, reading: Reading) -> Move:
     sync = call.mode is Mode.SYNC
     name, path = ("response_path", call.response_path) if sync else ("job.result_path", call.job.result_path)
     try:
-        reading.refuse_html()
+        if call.validation is not None and call.handling is not Handling.IGNORE:
+            call.validation.require(reading)
+        reading.refuse_html()  # a login page is no answer, whatever becomes of it
         if call.pagination is not None:
             return take_page(call, call.pagination, api, state, reading)
-        if path is None and not call.stored:
-            reading.refuse_binary()
-        value = None if call.stored else result_of(reading, name, path)
+        value = _value(call, reading, name, path)
     except ApiTaskError as error:
         harmless = call.request.method in IDEMPOTENT_METHODS
         return failed(state, error if harmless else error.with_data(retryable=False))
@@ -75,6 +77,13 @@ def take_result(call: Call, api: Api, state: State, reading: Reading) -> Move:
         answer=reading.response,
         value=value,
     )
+
+
+def _value(call: Call, reading: Reading, name: str, path: str | None) -> Any:
+    if call.handling is Handling.IGNORE or call.stored:
+        return None
+    value = result_of(reading, name, path)
+    return value if call.handling is Handling.STORE else None
 
 
 def _not_ready(turn: Turn) -> bool:

@@ -14,14 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_apitask.core.errors import ParameterError, ResultTooLargeError, StorageError
+from airflow_provider_apitask.core.bodies import is_binary
+from airflow_provider_apitask.core.errors import (
+    AnswerError,
+    ParameterError,
+    ResultTooLargeError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_apitask.core.call import Call
+    from airflow_provider_apitask.operators.run import CallRun
 
-__all__ = ["Output", "output_of", "within_xcom"]
+__all__ = ["Output", "output_of", "refuse_binary", "within_xcom"]
 
 log = logging.getLogger(__name__)
 
@@ -266,6 +273,23 @@ def output_of(path: Any, call: Call, context: Context) -> Output:
     parts = "\n".join(str(part) for part in (ti.dag_id, ti.task_id, ti.run_id, ti.map_index))
     unique = hashlib.sha256(parts.encode()).hexdigest()[:12]
     return Output(str(path), limit=call.max_response_bytes, unique=unique)
+
+
+def refuse_binary(run: CallRun, value: Any) -> None:
+    """Refuse a result that is neither JSON nor text: XCom holds JSON, and the bytes would be lost in it.
+
+    :raises AnswerError: naming the remedies.
+    """
+    answer, call = run.operation.answer, run.call
+    cut = call.response_path is not None or call.job.result_path is not None
+    if answer is None or cut or not isinstance(value, str) or not is_binary(answer):
+        return
+    kind = answer.media_type or "no media type"
+    message = (
+        f"{answer.url} answered with {answer.size} bytes that are neither JSON nor text ({kind}), which XCom "
+        "cannot hold: store the answer with output_path, or read it with response_filter."
+    )
+    raise run.redacted(AnswerError(message, url=answer.url, status_code=answer.status, retryable=False))
 
 
 def within_xcom(value: Any, limit: int | None) -> Any:

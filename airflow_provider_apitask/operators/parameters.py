@@ -16,6 +16,8 @@ from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.urls import wire_text
+from airflow_provider_apitask.core.validation import ResponseValidation
+from airflow_provider_apitask.operators.callables import check_callable
 
 __all__ = [
     "MODES",
@@ -29,6 +31,8 @@ __all__ = [
 
 #: The values of ``core.call.Mode``, which parsing a DAG file need not import.
 MODES = ("sync", "async")
+#: The values of ``core.call.Handling``.
+HANDLINGS = ("store", "validate", "ignore")
 #: What an idempotency key can be derived for.
 _KEY_SCOPES = ("task", "try")
 
@@ -62,11 +66,9 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
             "endpoint is missing: the path to call, such as '/jobs'; '' calls the base URL itself.",
             parameter="endpoint",
         )
-    if checks.is_open(given.get("body_format")):
-        raise ParameterError(
-            f"body_format cannot be a template: {checks.shown(given['body_format'])}.",
-            parameter="body_format",
-        )
+    for name in ("body_format", "response_handling"):
+        if checks.is_open(given.get(name)):
+            raise ParameterError(f"{name} cannot be a template: {checks.shown(given[name])}.", parameter=name)
     request_of(given)
     _check_csrf(given)
     _check_idempotency(given)
@@ -82,6 +84,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     AsyncJob.as_template(given.get("job"))
     Pagination.as_template(given.get("pagination"))
     _check_output(given, later)
+    _check_handling(given)
     response_path = given.get("response_path")
     if response_path is not None and not checks.is_open(response_path):
         check_path(response_path, "response_path")
@@ -215,12 +218,59 @@ def _check_output(given: Mapping[str, Any], later: Collection[str]) -> None:
                 "being read.",
                 parameter=name,
             )
+    _check_handling_of_output(given, paged=given.get("pagination") is not None, stored=path is not None)
     if path is None or given.get("wait_for_completion", True) is not False:
         return
     raise ParameterError(
         "output_path needs wait_for_completion=True: without it the task ends before there is a result.",
         parameter="output_path",
     )
+
+
+def _check_handling_of_output(given: Mapping[str, Any], *, paged: bool, stored: bool) -> None:
+    """Refuse to check an answer that is not there as one: it is many, or went to the storage unread."""
+    name = "pagination" if paged else "output_path"
+    if not paged and not stored:
+        return
+    handling = given.get("response_handling") or "store"
+    if str(handling).lower() == "ignore" or (stored and str(handling).lower() == "validate"):
+        raise ParameterError(
+            f"response_handling={handling!r} and {name} cannot both be given.", parameter="response_handling"
+        )
+    why = "sees one answer, and there are many" if paged else "needs the answer, which is stored unread"
+    for function in ("response_check", "response_filter"):
+        if given.get(function) is not None:
+            raise ParameterError(f"{function} and {name} cannot both be given: it {why}.", parameter=function)
+    rules = ResponseValidation.as_template(given.get("response_validation"))
+    if not paged and isinstance(rules, Mapping) and set(rules) - {"expected_status_code"}:
+        raise ParameterError(
+            "response_validation can have no rule but expected_status_code with output_path: the answer is "
+            "stored unread.",
+            parameter="response_validation",
+        )
+
+
+def _check_handling(given: Mapping[str, Any]) -> None:
+    handling = checks.choice(given.get("response_handling") or "store", "response_handling", HANDLINGS)
+    rules = {
+        "response_validation": given.get("response_validation"),
+        "response_check": given.get("response_check"),
+        "response_filter": given.get("response_filter"),
+    }
+    named = [name for name, rule in rules.items() if rule is not None]
+    if handling == "ignore" and named:
+        raise ParameterError(
+            f"{named[0]} is given, and response_handling='ignore' looks at no answer.",
+            parameter="response_handling",
+        )
+    if handling == "validate" and not {"response_validation", "response_check"} & set(named):
+        raise ParameterError(
+            "response_handling='validate' needs response_validation or response_check.",
+            parameter="response_handling",
+        )
+    ResponseValidation.as_template(rules["response_validation"])
+    for name in ("response_check", "response_filter"):
+        check_callable(rules[name], name)
 
 
 def _check_mode(mode: str, job: Any, response_path: Any) -> None:

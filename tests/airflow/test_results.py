@@ -391,6 +391,34 @@ def test_a_clear_begins_anew(
     assert len(jobs.history) == 4
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_each_page_is_validated(jobs: JobServer, tmp_path: Path, stored: bool) -> None:
+    jobs.on("GET", "/data", Answer(json={"items": [1], "next": "b"}), Answer(json={"error": "busy"}))
+    given: dict[str, Any] = {"output_path": str(tmp_path / "x")} if stored else {}
+    rules = {"required_fields": ["items"]}
+    error = failing(exceptions.ResponseValidationError, pagination=CURSOR, response_validation=rules, **given)
+    assert "cursor=b" in error.message
+    assert names(tmp_path) == []
+
+
+def test_pages_can_be_validated_alone(jobs: JobServer) -> None:
+    pages(jobs, "GET", "/data", 3)
+    rules = {"required_fields": ["items"]}
+    assert get(pagination=CURSOR, response_handling="validate", response_validation=rules) is None
+    assert len(jobs.history) == 3
+
+
+@pytest.mark.parametrize("codes", [201, 404])
+def test_the_code_of_a_stored_answer(jobs: JobServer, tmp_path: Path, codes: int) -> None:
+    rules = {"expected_status_code": codes}
+    jobs.on("GET", "/data", Answer(200, text="wrong"))
+    failing(exceptions.ResponseValidationError, output_path=str(tmp_path / "x"), response_validation=rules)
+    assert names(tmp_path) == []
+    jobs.on("GET", "/data", Answer(codes, text="right"))
+    get(output_path=str(tmp_path / "x"), response_validation=rules)
+    assert (tmp_path / "x").read_text() == "right"
+
+
 # -- XCom ----------------------------------------------------------------------------------------
 
 
@@ -423,6 +451,7 @@ def test_what_is_no_text_names_output_path(
     assert f"{len(body)} bytes that are neither JSON nor text" in error.message
     assert "output_path" in error.message
     assert not error.retryable
+    assert get(response_filter=lambda response: len(response.content)) == len(body)
     get(output_path=str(tmp_path / "x"))
     assert (tmp_path / "x").read_bytes() == body
 
@@ -461,6 +490,20 @@ def test_text_is_text(jobs: JobServer, body: bytes, media_type: str, value: str)
         ({"output_path": "/x/y", "job": {}, "wait_for_completion": False}, "output_path"),
         ({"max_xcom_bytes": 0}, "max_xcom_bytes"),
         ({"pagination": {"cursor": "a"}}, "pagination.cursor_param"),
+        ({"pagination": CURSOR, "response_handling": "ignore"}, "response_handling"),
+        ({"pagination": CURSOR, "response_check": len}, "response_check"),
+        ({"output_path": "/x/y", "response_filter": len}, "response_filter"),
+        ({"output_path": "/x/y", "response_handling": "IGNORE"}, "response_handling"),
+        ({"output_path": "/x/y", "response_validation": {"required_fields": ["a"]}}, "response_validation"),
+        (
+            {
+                "output_path": "/x/y",
+                "response_handling": "validate",
+                "response_validation": {"required_fields": ["a"]},
+                "pagination": CURSOR,
+            },
+            "response_handling",
+        ),
         ({"pagination": 5}, "pagination"),
     ],
 )
