@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
+from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.bodies import is_binary
 from airflow_provider_apitask.core.errors import (
     AnswerError,
@@ -21,6 +22,7 @@ from airflow_provider_apitask.core.errors import (
     ResultTooLargeError,
     StorageError,
 )
+from airflow_provider_apitask.core.redaction import Redactor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -223,7 +225,8 @@ def _place(path: str, unique: str) -> Any:
     name = path.rpartition("/")[2]
     if not name or name in (".", "..") or "\0" in path:
         raise ParameterError(
-            f"output_path must name a file, and {path!r} names none; a name must follow the last slash.",
+            f"output_path must name a file, and {checks.shown(path)} names none: a name must follow the last "
+            "slash.",
             parameter="output_path",
         )
     if scheme in ("", "file", "local"):
@@ -232,7 +235,7 @@ def _place(path: str, unique: str) -> Any:
         return _Object(path, unique)
     except Exception as error:  # noqa: BLE001 - whatever fsspec or a connection raises
         raise ParameterError(
-            f"output_path: there is no storage for {scheme}:// ({type(error).__name__}: {error}); its "
+            f"output_path: there is no storage for {scheme}:// ({Redactor().line(str(error))}); its "
             "provider, such as apache-airflow-providers-amazon[s3fs] for s3, may not be installed.",
             parameter="output_path",
         ) from None

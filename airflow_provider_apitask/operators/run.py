@@ -214,7 +214,7 @@ class CallRun:
     def _judged(self, error: StorageError) -> StorageError:
         """The error of a result that cannot be stored: another try would do a synchronous call again."""
         again = self.call.mode is Mode.ASYNC or self.call.request.method in IDEMPOTENT_METHODS
-        return error if again else error.with_data(retryable=False)
+        return (error if again else error.with_data(retryable=False)).redacted(self._hook.api.redactor)
 
     def _continues(self, record: Record) -> bool:
         """Whether the pages that an earlier try has stored are still there, to be gone on with."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_apitask import ApiCallOperator, Pagination, exceptions
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.operators import output
 from airflow_provider_apitask.operators.output import Output
 from tests.airflow.helpers import FAST, Comms, KilledError, TaskInstance, call, context_for, needs_store, run
 from tests.support import Answer, Recorded
@@ -205,6 +208,37 @@ def test_a_place_that_cannot_be_written(jobs: JobServer, tmp_path: Path) -> None
     assert error.retryable
     with pytest.raises(AirflowFailException, match="could not be opened"):  # a try more would do it again
         _post(tmp_path / "file" / "x")
+
+
+def test_a_disk_that_is_full(jobs: JobServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full(self: Any, mode: str) -> Any:
+        self._part.touch()
+        return Full()
+
+    monkeypatch.setattr(output._File, "open", full)
+    jobs.on("GET", "/data", Answer(size=500_000))
+    error = failing(exceptions.StorageError, output_path=str(tmp_path / "x"))
+    assert "x could not be written: No space left on device" in error.message
+    assert names(tmp_path) == []
+    pages(jobs, "GET", "/data", 2)
+    failing(exceptions.StorageError, output_path=str(tmp_path / "x"), pagination=CURSOR)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["path", "storage"])
+def test_a_path_object(jobs: JobServer, storage: None, tmp_path: Path, kind: str) -> None:
+    from airflow.sdk import ObjectStoragePath
+
+    jobs.on("GET", "/data", Answer(text="new"))
+    target: Any = tmp_path / "x" if kind == "path" else ObjectStoragePath("memory://my_conn@bucket/y.txt")
+    assert get(output_path=target)["path"] == str(target)
+    assert target.read_bytes() == b"new"
 
 
 def _post(path: Path) -> Any:
