@@ -86,6 +86,18 @@ def test_any_pieces(data: bytes, coding: str, cuts: list[int], at_a_time: int) -
     assert not coding or all(len(piece) <= at_a_time for piece in sink.pieces)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 2, 50, 257])
+def test_what_is_decoded_after_the_last_byte_came(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
+    """The end of bare deflate may be read before all that it stands for was taken."""
+    monkeypatch.setattr(bodies, "_PIECE", at_a_time)
+    for size in range(1, 1500, 7):
+        sink = Pieces()
+        body = bodies.Body(REQUEST, 200, Headers({"Content-Encoding": "deflate"}), sink)
+        body.feed(_raw_deflate(bytes(size)))
+        body.finish()
+        assert sink.content == bytes(size)
+
+
 def test_a_bomb_is_decoded_a_piece_at_a_time() -> None:
     sink = Pieces()
     body = bodies.Body(REQUEST, 200, Headers({"Content-Encoding": "gzip"}), sink)
