@@ -10,7 +10,8 @@ from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.errors import AnswerError, NothingToFollowError
 from airflow_provider_apitask.core.messages import Purpose, Request
-from airflow_provider_apitask.core.pagination import Paging, page_request, without_body
+from airflow_provider_apitask.core.page_request import page_request, without_body
+from airflow_provider_apitask.core.pagination import Paging
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase, State
 

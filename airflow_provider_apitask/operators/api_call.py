@@ -318,7 +318,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         if run.state.phase.waiting and not run.killed:
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
-                return self._returned(_submit_value(run.last))
+                return _submit_value(run.last)
             if self.deferrable:
                 self._defer(run)
         try:
@@ -340,16 +340,13 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             raise run.redacted(error) from error.__cause__
         return value if self.response_handling.lower() == "store" else None
 
-    def _returned(self, value: Any, run: CallRun | None = None) -> Any:
-        """The return value, where XCom can hold it.
-
-        :param run: where the value is the result.
-        """
+    def _returned(self, value: Any, run: CallRun) -> Any:
+        """The result, where XCom can hold it."""
         from airflow_provider_apitask.operators.output import refuse_binary, within_xcom
 
         if not self.do_xcom_push or value is None:
             return value
-        if run is not None and self.response_filter is None and self.output_path is None:
+        if self.response_filter is None and self.output_path is None:
             refuse_binary(run, value)
         limit = checks.number(self.max_xcom_bytes, "max_xcom_bytes", minimum=1, whole=True)
         return within_xcom(value, limit)
