@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.job import AsyncJob
+    from airflow_provider_apitask.core.pagination import Pagination
     from airflow_provider_apitask.hooks.api import ApiHook
     from airflow_provider_apitask.operators.api_call import ApiCallOperator
     from airflow_provider_apitask.retry_policy import ApiRetryPolicy
@@ -23,6 +24,7 @@ __all__ = [
     "ApiStatusSensor",
     "ApiStatusTrigger",
     "AsyncJob",
+    "Pagination",
     "__version__",
 ]
 
@@ -35,6 +37,7 @@ _PLACES = {
     "ApiStatusSensor": "sensors.api_status",
     "ApiStatusTrigger": "triggers.api_status",
     "AsyncJob": "core.job",
+    "Pagination": "core.pagination",
 }
 
 

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_apitask.core.bodies import is_html, json_or_text, parse_json, says_json, says_xml
+from airflow_provider_apitask.core.bodies import (
+    is_html,
+    json_or_text,
+    parse_json,
+    says_json,
+    says_xml,
+)
 from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.extraction import MISSING, compile_path, is_xpath
 from airflow_provider_apitask.core.job import AsyncJob

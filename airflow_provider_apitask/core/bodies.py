@@ -12,7 +12,16 @@ from typing import Any
 from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.messages import Response
 
-__all__ = ["XML_ENCODING", "decode_text", "is_html", "json_or_text", "parse_json", "says_json", "says_xml"]
+__all__ = [
+    "XML_ENCODING",
+    "decode_text",
+    "is_binary",
+    "is_html",
+    "json_or_text",
+    "parse_json",
+    "says_json",
+    "says_xml",
+]
 
 #: Codecs of Python that are no charsets (IANA), though ``bytes.decode`` takes some of them.
 _NO_CHARSETS = frozenset(
@@ -28,6 +37,11 @@ _MARKS = (
 )
 #: The encoding in an XML declaration, which must be readable as ASCII to be seen.
 XML_ENCODING = re.compile(rb"""<\?xml\s[^<>]{0,100}?encoding\s*=\s*["']([A-Za-z][\w.-]{0,40})["']""")
+#: Media types of texts that do not begin with ``text/``.
+_TEXTS = frozenset(
+    {"application/javascript", "application/x-www-form-urlencoded", "application/x-ndjson"}
+    | {"application/sql", "application/graphql", "application/jsonl", "application/problem+json"}
+)
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 
 
@@ -111,6 +125,23 @@ def json_or_text(response: Response) -> Any:
         except (ValueError, RecursionError):
             return text
     return text
+
+
+def is_binary(response: Response) -> bool:
+    """Whether a body is no text: by its bytes, where its media type does not say that it is one."""
+    media_type = response.media_type
+    if media_type.startswith(("text/", "multipart/")) or media_type.endswith(("json", "xml", "yaml", "csv")):
+        return False
+    if media_type in _TEXTS or not response.body:
+        return False
+    if b"\0" in response.body[:1024]:
+        return True
+    match = _CHARSET.search(response.headers.get("Content-Type") or "")
+    try:
+        response.body.decode((match and _charset(match[1])) or "utf-8")
+    except (LookupError, ValueError):
+        return True
+    return False
 
 
 def is_html(response: Response) -> bool:

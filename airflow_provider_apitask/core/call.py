@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.retry import RetryPolicy
 from airflow_provider_apitask.core.validation import ResponseValidation
@@ -45,6 +46,8 @@ class Call:
     :param csrf_endpoint: where a CSRF token is fetched for each unsafe request, empty for the URL of
         that request itself; None where none is needed.
     :param max_response_bytes: longest body that is read; None takes the default.
+    :param pagination: how the pages of the result follow each other; None where it is one answer.
+    :param stored: whether the result goes to a storage, in place of memory.
     :param idempotency: makes the key by which the server knows the submit again; None for no key.
     """
 
@@ -59,6 +62,13 @@ class Call:
     csrf_endpoint: str | None = None
     max_response_bytes: int | None = None
     idempotency: Idempotency | None = None
+    pagination: Pagination | None = None
+    stored: bool = False
+
+    @property
+    def returns_items(self) -> bool:
+        """Whether the result is what all pages of it have."""
+        return self.pagination is not None and self.handling is Handling.STORE
 
     def accepts(self, status: int) -> bool:
         """Whether an HTTP code is that of a good result."""

@@ -57,6 +57,11 @@ __all__ = [
 ]
 
 RECORD_VERSION = 1
+#: Fields of a state on which it depends what a later try does.
+_NOTABLE = (
+    *("phase", "intent_at", "submitted_at", "submission", "job_id", "status_url", "cancel", "error"),
+    "paging",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +155,7 @@ def is_notable(old: State | None, new: State) -> bool:
     """Whether a change must be recorded: what a later try does depends on it."""
     if old is None:
         return True
-    names = ("phase", "intent_at", "submitted_at", "submission", "job_id", "status_url", "cancel", "error")
-    return any(getattr(old, name) != getattr(new, name) for name in names)
+    return any(getattr(old, name) != getattr(new, name) for name in _NOTABLE)
 
 
 def still_unseen(state: State) -> bool:
@@ -195,6 +199,11 @@ def _may_run(state: State) -> bool:
 
 def _go_on(state: State, call: Call) -> Move:
     """The same logical call, in another try."""
+    if call.stored and state.paging is not None and state.phase is Phase.FETCH:
+        pages = state.paging.get("pages")
+        told = f"An earlier try of this task stored the result up to page {pages}; it is gone on with."
+        state = state.at(Phase.FETCH, next_at=None, attempts=0, failing_since=None)
+        return Move(state=state, event=Event(EventKind.REATTACHED, told, handle_data(state)))
     if state.submitted_at is None:
         if state.intent_at is None:
             # The server refused it, or it was never sent. The key stays: what was refused may be the
@@ -221,7 +230,15 @@ def _go_on(state: State, call: Call) -> Move:
 
 def _as_waiting(state: State) -> State:
     """The state of a job that is to be asked for at once."""
-    return state.at(Phase.POLL, error=None, next_at=None, attempts=0, failing_since=None, inline=False)
+    return state.at(
+        Phase.POLL,
+        error=None,
+        next_at=None,
+        attempts=0,
+        failing_since=None,
+        inline=False,
+        paging=None,
+    )
 
 
 def _unknown(state: State, call: Call) -> Move:

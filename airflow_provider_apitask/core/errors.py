@@ -25,6 +25,8 @@ __all__ = [
     "ParameterError",
     "RequestFailedError",
     "ResponseValidationError",
+    "ResultTooLargeError",
+    "StorageError",
     "SubmitUnknownError",
     "UnknownStatusError",
     "error_from_dict",
@@ -144,6 +146,19 @@ class ResponseValidationError(AnswerError):
     """
 
     kind = "response_validation"
+
+
+class ResultTooLargeError(AnswerError):
+    """A result is larger than the author or XCom allows. Data: ``limit``, the parameter that bounds it."""
+
+    kind = "result_too_large"
+    retryable = False
+
+
+class StorageError(ApiTaskError):
+    """The result could not be written to ``output_path``. Data: ``path``."""
+
+    kind = "storage"
 
 
 class SubmitUnknownError(ApiTaskError):

@@ -151,15 +151,22 @@ class Response:
     """One HTTP answer, its body read whole and decoded from its content coding.
 
     :param url: the URL that was answered, after redirects; relative references resolve against it.
+    :param stored: bytes of the body, where it was written to a storage; ``body`` is its beginning then.
     """
 
     status: int
     url: str
     headers: Headers = field(default_factory=Headers, repr=False)
     body: bytes = field(default=b"", repr=False)
+    stored: int | None = None
 
     def __repr__(self) -> str:
-        return f"<Response {self.status} {self.url.partition('?')[0]}, {len(self.body)} bytes>"
+        return f"<Response {self.status} {self.url.partition('?')[0]}, {self.size} bytes>"
+
+    @property
+    def size(self) -> int:
+        """Length of the body, bytes."""
+        return len(self.body) if self.stored is None else self.stored
 
     @property
     def ok(self) -> bool:

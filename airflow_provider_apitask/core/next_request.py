@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +10,8 @@ from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.errors import AnswerError, NothingToFollowError
 from airflow_provider_apitask.core.messages import Purpose, Request
+from airflow_provider_apitask.core.page_request import page_request, without_body
+from airflow_provider_apitask.core.pagination import Paging
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase, State
 
@@ -28,14 +29,20 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     build = partial(
         api.build, timeout=call.timeout, max_bytes=call.max_response_bytes, csrf_endpoint=call.csrf_endpoint
     )
+    paging = Paging.of(state.paging, call.pagination)
+    # What asks for a result, or one page of it.
+    ask = build if call.pagination is None else partial(page_request, call.pagination, paging, build)
     if state.phase is Phase.SUBMIT:
-        request = build(call.request, Purpose.SUBMIT)
+        request = (ask if call.mode is Mode.SYNC else build)(call.request, Purpose.SUBMIT)
         header = call.idempotency.header if call.idempotency is not None else None
         key = state.idempotency_key
         return request.with_headers((header, key)) if header is not None and key is not None else request
     if call.mode is Mode.SYNC:
-        return build(_see_other(call.request), Purpose.RESULT, url=state.result_url)
-    build = partial(build, lookup=partial(known_value, call, state))
+        if state.result_url is None:
+            return ask(call.request, Purpose.RESULT)  # another page; a key would get the first one again
+        return ask(without_body(call.request), Purpose.RESULT, url=state.result_url)
+    lookup = partial(known_value, call, state)
+    build, ask = partial(build, lookup=lookup), partial(ask, lookup=lookup)
     if state.phase is Phase.RECONCILE:
         return build(call.job.reconcile.request, Purpose.RECONCILE)
     if state.phase is Phase.CANCEL:
@@ -47,19 +54,14 @@ def next_request(call: Call, api: Api, state: State) -> Request:
         return replace(request, timeout=(min(connect, CANCEL_TIMEOUT), min(read, CANCEL_TIMEOUT)))
     if state.phase is Phase.FETCH and not state.inline:
         spec = call.job.result_request or RequestSpec()
-        return build(spec, Purpose.RESULT, url=state.result_url or state.status_url)
+        return ask(spec, Purpose.RESULT, url=state.result_url or state.status_url)
     spec = call.job.status_request or RequestSpec()
-    if state.status_url is None and spec.endpoint is None:
+    linked = paging is not None and call.pagination is not None and call.pagination.follows_links
+    if state.status_url is None and spec.endpoint is None and not linked:
         raise _nothing_to_ask(state)
-    purpose = Purpose.RESULT if state.phase is Phase.FETCH else Purpose.POLL
-    return build(spec, purpose, url=state.status_url)
-
-
-def _see_other(submit: RequestSpec) -> RequestSpec:
-    """The GET that a 303 asks for: what described the body does not go along (RFC 9110 §15.4.4)."""
-    fields = submit.headers if isinstance(submit.headers, Mapping) else {}
-    kept = {name: value for name, value in fields.items() if not name.lower().startswith("content-")}
-    return RequestSpec(headers=kept, timeout=submit.timeout)
+    if state.phase is Phase.FETCH:
+        return ask(spec, Purpose.RESULT, url=state.status_url)
+    return build(spec, Purpose.POLL, url=state.status_url)
 
 
 def _nothing_to_ask(state: State) -> NothingToFollowError:

@@ -128,6 +128,8 @@ class Operation:
         self._jitter = jitter
         self._words = call.job.status_words()
         self._value: Any = None
+        #: What the pages of the result had, since it was last taken.
+        self._items: list[Any] = []
         self._error: ApiTaskError | None = None
         self._sent: Request | None = None
         self._doubt: float | None = None
@@ -139,12 +141,14 @@ class Operation:
 
         :param now: Unix time.
         """
-        if self.state.phase is Phase.FETCH and self.state.inline and self.answer is not None:
+        begun = self.state.paging is not None
+        if self.state.phase is Phase.FETCH and self.state.inline and self.answer is not None and not begun:
             self._make(self._inline_result(self.answer))
         state = self.state
         if state.phase.ended:
             stored = error_from_dict(state.error) if state.error else None
-            return Done(self._value, self._error or stored)
+            paged = self.call.returns_items and state.phase is Phase.SUCCEEDED
+            return Done(self._items if paged else self._value, self._error or stored)
         if state.next_at is not None and state.next_at > now:
             return Wait(state.next_at)
         try:
@@ -201,6 +205,11 @@ class Operation:
             move = failed(self.state, error)
         return self._make(move)
 
+    def take_items(self) -> list[Any]:
+        """Take what the pages of the result had, for a storage; :meth:`step` does not give it then."""
+        items, self._items = self._items, []
+        return items
+
     def handle_data(self) -> dict[str, Any]:
         """What identifies the job, for events and errors."""
         return handle_data(self.state)
@@ -211,6 +220,8 @@ class Operation:
         move = self._without_secrets(submit_anew(self.call, move) or move)
         if move.answer is not None:
             self.answer = move.answer
+        if move.page is not None and self.call.returns_items:
+            self._items += move.page
         state = move.state
         if (state.status, state.progress) != (self.state.status, self.state.progress):
             # For people only: what a server says there may be anything.
@@ -250,7 +261,7 @@ class Operation:
     def _inline_result(self, answer: Response) -> Move:
         # Another process may have sent the request.
         asked = self._sent or Request(Purpose.POLL, "GET", answer.url)
-        return take_result(self.call, self.state, Reading(asked, answer, self.api.redactor.text))
+        return take_result(self.call, self.api, self.state, Reading(asked, answer, self.api.redactor.text))
 
 
 def _not_sent(state: State, error: ApiTaskError) -> Move:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading, result_of
+from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call, Handling, Mode
 from airflow_provider_apitask.core.errors import ApiTaskError, RequestFailedError
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.messages import Response
 from airflow_provider_apitask.core.pacing import next_result
+from airflow_provider_apitask.core.pages import take_page
 from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS, Delivery, delivery, is_passing
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, job_error, job_name
@@ -25,9 +27,10 @@ def read_result(turn: Turn) -> Move:
     """Read the answer to a request for the result: a failing one is repeated, never the job."""
     state, response = turn.state, turn.inbound
     # Some servers say 202 all along, so the status answer may hold the result and say it still.
+    said_already = state.inline or state.paging is not None
     good = isinstance(response, Response) and (response.ok or turn.call.accepts(response.status))
-    if isinstance(response, Response) and good and (response.status != 202 or state.inline):
-        return take_result(turn.call, state, turn.reading(response))
+    if isinstance(response, Response) and good and (response.status != 202 or said_already):
+        return take_result(turn.call, turn.api, state, turn.reading(response))
     since = state.failing_since if state.failing_since is not None else turn.now
     window_ends = since + (_NOT_READY_GRACE if _not_ready(turn) else turn.call.job.status_grace)
     if _may_ask_again(turn) and turn.now < window_ends:
@@ -38,7 +41,8 @@ def read_result(turn: Turn) -> Move:
             event=None if state.attempts else Event(EventKind.FAILING, told),
         )
     done = "The request was carried out" if turn.call.mode is Mode.SYNC else f"{job_name(state)} succeeded"
-    message = f"{done}, but its result could not be fetched: {turn.described}. It need not run again."
+    what = "its result" if state.paging is None else f"page {state.paging.get('pages', 0) + 1} of its result"
+    message = f"{done}, but {what} could not be fetched: {turn.described}. It need not run again."
     data = {
         "status_code": turn.code,
         "method": turn.request.method,
@@ -48,7 +52,7 @@ def read_result(turn: Turn) -> Move:
     return ended(state, Phase.FAILED, job_error(RequestFailedError, state, message, **data))
 
 
-def take_result(call: Call, state: State, reading: Reading) -> Move:
+def take_result(call: Call, api: Api, state: State, reading: Reading) -> Move:
     """The call has succeeded, if the answer holds what the author wants of it.
 
     Where it does not, a new try of the task cures nothing, and would do what was done again.
@@ -56,11 +60,16 @@ def take_result(call: Call, state: State, reading: Reading) -> Move:
     sync = call.mode is Mode.SYNC
     name, path = ("response_path", call.response_path) if sync else ("job.result_path", call.job.result_path)
     try:
+        if call.validation is not None and call.handling is not Handling.IGNORE:
+            call.validation.require(reading)
+        reading.refuse_html()  # a login page is no answer, whatever becomes of it
+        if call.pagination is not None:
+            return take_page(call, call.pagination, api, state, reading)
         value = _value(call, reading, name, path)
     except ApiTaskError as error:
         harmless = call.request.method in IDEMPOTENT_METHODS
         return failed(state, error if harmless else error.with_data(retryable=False))
-    size = len(reading.response.body)
+    size = reading.response.size
     kind = EventKind.ANSWERED if sync else EventKind.ENDED
     return Move(
         state=state.at(Phase.SUCCEEDED, next_at=None, attempts=0, failing_since=None),
@@ -71,24 +80,21 @@ def take_result(call: Call, state: State, reading: Reading) -> Move:
 
 
 def _value(call: Call, reading: Reading, name: str, path: str | None) -> Any:
-    if call.handling is Handling.IGNORE:
-        reading.refuse_html()  # a login page is no answer, whatever becomes of it
+    if call.handling is Handling.IGNORE or call.stored:
         return None
-    if call.validation is not None:
-        call.validation.require(reading)
-    reading.refuse_html()
     value = result_of(reading, name, path)
     return value if call.handling is Handling.STORE else None
 
 
 def _not_ready(turn: Turn) -> bool:
-    return turn.code in (202, 404)
+    """Whether the result may still be written; a page that comes after another one has been."""
+    return turn.code in (202, 404) and turn.state.paging is None
 
 
 def _may_ask_again(turn: Turn) -> bool:
     if turn.is_final:
         return False
-    if turn.code == 404 or delivery(turn.inbound) is Delivery.NOT_TAKEN:
+    if (turn.code == 404 and _not_ready(turn)) or delivery(turn.inbound) is Delivery.NOT_TAKEN:
         return True
     repeatable = turn.request.method in IDEMPOTENT_METHODS
     return repeatable and (turn.code == 202 or is_passing(turn.inbound))

@@ -77,6 +77,7 @@ class State:
     :param submission: jobs before this one of the same task whose end is known.
     :param reattached: the job was started by an earlier try, and no check of this one was good yet.
     :param cancel: why the job was cancelled by this package, one of ``job.CANCEL_REASONS``.
+    :param paging: how far the pages of the result have been read, see ``pagination.Paging``.
     """
 
     phase: Phase = Phase.SUBMIT
@@ -100,6 +101,7 @@ class State:
     submission: int = 0
     reattached: bool = False
     cancel: str | None = None
+    paging: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<State {self.phase} job={self.job_id!r} status={self.status!r} polls={self.polls}>"
@@ -160,6 +162,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "submission": (int,),
     "reattached": (bool,),
     "cancel": (str, type(None)),
+    "paging": (dict, type(None)),
 }
 
 

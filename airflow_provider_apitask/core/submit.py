@@ -51,7 +51,7 @@ def read_submit(turn: Turn) -> Move:
         if sync:
             if location:
                 return _see_other(turn, reading, resolve(location, response.url))
-            return take_result(turn.call, turn.state, reading)
+            return take_result(turn.call, turn.api, turn.state, reading)
         if not location:
             reading.refuse_html()
         return _accepted(turn, reading)

@@ -81,6 +81,7 @@ class Move:
     :param error: why the call has ended, or will when its job is cancelled; without an event it makes one.
     :param answer: the answer that holds the result, or may hold it.
     :param value: the result.
+    :param page: what a page of the result contributes to it.
     """
 
     state: State
@@ -88,6 +89,7 @@ class Move:
     error: ApiTaskError | None = None
     answer: Response | None = None
     value: Any = None
+    page: list[Any] | None = None
 
 
 def ended(state: State, phase: Phase, error: ApiTaskError) -> Move:

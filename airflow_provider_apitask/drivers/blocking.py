@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Self
 
 import requests
@@ -23,15 +24,19 @@ from airflow_provider_apitask.core.messages import NetworkFailure, Request, Resp
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wait
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.drivers.blocking_adapter import Adapter, Attempt
-from airflow_provider_apitask.drivers.body import Body
+from airflow_provider_apitask.drivers.body import Body, Sink
 from airflow_provider_apitask.drivers.failures import Library, Progress, network_failure
 from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
 from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
 from airflow_provider_apitask.drivers.wire import UnusableError, checked_headers, wire_headers
 
-__all__ = ["BlockingTransport", "drive"]
+__all__ = ["BlockingTransport", "OpenSink", "drive"]
 
 _CHUNK = 64 * 1024
+#: The same for an answer that goes to a sink: fewer pieces cost less.
+_SINK_CHUNK = 256 * 1024
+#: Says who takes the content of an answer, of which status and header fields are known; None for nobody.
+OpenSink = Callable[[Response], Sink | None]
 
 
 def drive(
@@ -80,11 +85,18 @@ class BlockingTransport:
     def __exit__(self, *exc_info: object) -> None:
         self._adapter.close()
 
-    def send(self, request: Request, sending: Callable[[], None] | None = None) -> Inbound:
+    def send(
+        self,
+        request: Request,
+        sending: Callable[[], None] | None = None,
+        open_sink: OpenSink | None = None,
+    ) -> Inbound:
         """Send one request with all that belongs to it; never raises what the core can judge.
 
         :param sending: called right before the request itself goes out, after the login and whatever
             else it needs.
+        :param open_sink: says who takes the content of the answer; by default it is kept in memory. What
+            a sink raises comes out of here.
         """
         flow = conversation(request, self._api)
         renewing = False
@@ -92,9 +104,10 @@ class BlockingTransport:
             step = next(flow)
             while True:
                 if isinstance(step, Request):
-                    if sending is not None and step.purpose is request.purpose:
+                    own = step.purpose is request.purpose
+                    if sending is not None and own:
                         sending()
-                    step = flow.send(self._transmit(step))
+                    step = flow.send(self._transmit(step, open_sink if own else None))
                     continue
                 if step is Exclusive.ENTER and not renewing:
                     renewing = bool(self._renewing.acquire())
@@ -114,7 +127,7 @@ class BlockingTransport:
         """Send one request without credentials, redirects or any judgement."""
         return self._transmit(request)
 
-    def _transmit(self, request: Request) -> Response | NetworkFailure:
+    def _transmit(self, request: Request, open_sink: OpenSink | None = None) -> Response | NetworkFailure:
         time.sleep(self._limit.reserve(request, time.monotonic()))
         try:
             upload = open_upload(request, self._options.open_file)
@@ -125,10 +138,16 @@ class BlockingTransport:
                 with self._answer(request, upload) as answer:
                     attempt.answered = True
                     headers = checked_headers([(n, _text(v)) for n, v in answer.raw.headers.items()])
-                    body = Body(request, answer.status_code, headers)
-                    for piece in answer.raw.stream(_CHUNK, decode_content=False):
+                    response = Response(answer.status_code, request.url, headers)
+                    sink = open_sink(response) if open_sink is not None else None
+                    body = Body(request, answer.status_code, headers, sink)
+                    chunk = _CHUNK if sink is None else _SINK_CHUNK
+                    for piece in answer.raw.stream(chunk, decode_content=False):
                         body.feed(piece)
-                    response = Response(answer.status_code, request.url, headers, body.finish())
+                        if sink is not None:
+                            attempt.received += len(piece)
+                    stored = body.size if sink is not None else None
+                    response = replace(response, body=body.finish(), stored=stored)
                 self._limit.learn(request, response, time.monotonic(), time.time())
                 return response
             except (*_ERRORS, OSError, UnusableError) as error:

@@ -38,7 +38,7 @@ class Attempt(Progress):
     its body, a timer shuts the socket down, which ends whatever the thread waits for.
     """
 
-    __slots__ = ("_lock", "_over", "_socket", "_timer", "_token", "request")
+    __slots__ = ("_begun", "_lock", "_over", "_socket", "_timer", "_token", "request")
 
     def __init__(self, request: Request, upload_size: int = 0) -> None:
         super().__init__(upload_size=upload_size)
@@ -46,8 +46,8 @@ class Attempt(Progress):
         self._lock = threading.Lock()
         self._over = False
         self._socket: socket.socket | None = None
-        self._timer = threading.Timer(total_seconds(request.timeout, upload_size), self._expire)
-        self._timer.daemon = True
+        self._begun = time.monotonic()
+        self._timer = self._new_timer(total_seconds(request.timeout, upload_size))
 
     def __enter__(self) -> Self:
         self._token = _current.set(self)
@@ -76,9 +76,20 @@ class Attempt(Progress):
             # TLS within TLS, to a proxy, is no socket but has one.
             self._socket = getattr(connection, "socket", connection)
 
+    def _new_timer(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        return timer
+
     def _expire(self) -> None:
         with self._lock:
             if self._over:
+                return
+            moved = self.upload_size + self.received
+            left = self._begun + total_seconds(self.request.timeout, moved) - time.monotonic()
+            if left > 0.01:  # a long answer that keeps coming
+                self._timer = self._new_timer(left)
+                self._timer.start()
                 return
             self.expired = True
             if self._socket is not None:

@@ -5,28 +5,48 @@ The libraries decode too, each in its own way and with the whole result in memor
 
 from __future__ import annotations
 
+import sys
 import zlib
+from typing import Protocol
 
 from airflow_provider_apitask.core.messages import Failure, Headers, Request
 from airflow_provider_apitask.drivers.wire import UnusableError
 
-__all__ = ["Body"]
+__all__ = ["Body", "Sink"]
 
 _GZIP_MAGIC = 0x1F
 _ZLIB_METHOD = 8
+#: What is decoded at a time for a sink, bytes: a piece of 64 KiB can hold 64 MiB.
+_PIECE = 1024 * 1024
+#: So much of what goes to a sink is kept as well: enough to see what it is.
+_BEGINNING = 1024
+
+
+class Sink(Protocol):
+    """Takes the content of an answer as it comes.
+
+    :param limit: bytes that it takes at most; None for any number.
+    """
+
+    limit: int | None
+
+    def write(self, data: bytes) -> object:
+        """Take the next piece."""
 
 
 class Body:
-    """Collects the body of one answer.
+    """Collects the body of one answer, or hands it to a sink.
 
     What counts against the request's limit is the content after decoding: a small body can decode to a
     huge one.
 
+    :param sink: takes the content; its own limit holds then.
     :raises UnusableError: where the body is announced as too large.
     """
 
-    def __init__(self, request: Request, status: int, headers: Headers) -> None:
-        limit = self._limit = request.max_bytes
+    def __init__(self, request: Request, status: int, headers: Headers, sink: Sink | None = None) -> None:
+        self._sink = sink
+        limit = self._limit = request.max_bytes if sink is None else sink.limit or sys.maxsize
         self._coding = ", ".join(_codings(headers))
         self._pieces: list[bytes] = []
         self._room = limit
@@ -35,6 +55,11 @@ class Body:
         has_body = request.method != "HEAD" and status not in (204, 304)
         if has_body and not self._coding and int(headers.get("Content-Length") or 0) > limit:
             raise self._too_large()
+
+    @property
+    def size(self) -> int:
+        """Length of the content so far, bytes."""
+        return self._limit - self._room
 
     def feed(self, data: bytes) -> None:
         """Take the next piece as it came over the wire.
@@ -47,7 +72,7 @@ class Body:
             self._inflate(data)
 
     def finish(self) -> bytes:
-        """The whole content.
+        """The whole content; its beginning where a sink has it.
 
         :raises UnusableError: where its coding breaks off.
         """
@@ -65,7 +90,13 @@ class Body:
                 self._inflater = self._new_inflater(data)  # RFC 1952 §2.2: members follow each other
             try:
                 # One byte more than there is room for tells that it is too much, and no more is decoded.
-                self._add(self._inflater.decompress(data, self._room + 1))
+                most = self._room + 1 if self._sink is None else min(self._room + 1, _PIECE)
+                piece = self._inflater.decompress(data, most)
+                self._add(piece)
+                while len(piece) == most and not self._inflater.unconsumed_tail:
+                    # All that came is taken, and may not be decoded whole.
+                    piece = self._inflater.decompress(b"", most)
+                    self._add(piece)
             except zlib.error:
                 raise self._miscoded() from None
             data = self._inflater.unconsumed_tail or self._inflater.unused_data
@@ -80,10 +111,15 @@ class Body:
         raise UnusableError(Failure.INVALID, f"its content coding {self._coding!r} was not asked for")
 
     def _add(self, piece: bytes) -> None:
+        before = self.size
         self._room -= len(piece)
         if self._room < 0:
             raise self._too_large()
-        self._pieces.append(piece)
+        if self._sink is not None:
+            self._sink.write(piece)
+            piece = piece[: max(0, _BEGINNING - before)]
+        if piece:
+            self._pieces.append(piece)
 
     def _too_large(self) -> UnusableError:
         self._pieces.clear()

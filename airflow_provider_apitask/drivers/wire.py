@@ -18,7 +18,7 @@ __all__ = [
 
 #: A request may take so many read timeouts altogether, however steadily its answer drips.
 READ_PERIODS = 10
-#: Bytes per second that a body from files is sent with at least.
+#: Bytes per second that a body from files is sent with at least, or an answer to a storage comes with.
 SLOWEST_UPLOAD = 256 * 1024
 #: An idle connection is used again for so long. Balancers and NAT forget connections in silence after
 #: a minute or more, and a request on such a one is lost without an answer.

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.operators.parameters import (
     check_parameters,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.operators.run import CallRun
 
 __all__ = ["ApiCallOperator"]
+
+#: Longest return value by default, bytes: XCom is a row in Airflow's database.
+DEFAULT_MAX_XCOM_BYTES = 1024 * 1024
 
 
 class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
@@ -84,11 +88,20 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param response_handling: ``store`` (default), the result is checked by the rules below and returned;
         ``validate``, it is checked and nothing is returned; ``ignore``, neither.
     :param response_validation: what a good result is, a ``ResponseValidation`` or a dict with its fields:
-        ``{"expected_status_code": [200, 201], "required_fields": ["data.id"]}``.
+        ``{"expected_status_code": [200, 201], "required_fields": ["data.id"]}``. Of pages, what each is.
     :param response_check: a function of the answer (a ``requests.Response``) and Airflow's context which
         returns True for a good one, or the dotted path of such a function. It is called on the worker.
     :param response_filter: a function of the same arguments whose result is returned in place of the JSON.
-    :param max_response_bytes: longest body that is read; 32 MiB by default.
+    :param max_response_bytes: longest body that is read; 32 MiB by default, and no bound for an answer
+        that is streamed to ``output_path``.
+    :param pagination: how the pages of a synchronous answer, or of a job's result, follow each other: a
+        ``Pagination`` or a dict with its fields. The task returns the items of all pages.
+    :param output_path: where the result is written in place of XCom: a local path, or a URL of
+        ``ObjectStoragePath`` such as ``s3://conn_id@bucket/key``. The task returns a dict with ``path``,
+        ``size``, ``sha256`` and ``content_type``; for pages ``pages`` and ``items`` too.
+    :param output_format: ``raw``, the answer as it came, or ``jsonl``, each item of the pages in a line;
+        by default what fits.
+    :param max_xcom_bytes: longest return value, bytes of its JSON, 1 MiB by default; None for no bound.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
 
@@ -105,9 +118,11 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         "job",
         "response_path",
         "response_validation",
+        "pagination",
+        "output_path",
     )
     template_fields_renderers = dict.fromkeys(
-        ("query_params", "headers", "body", "job", "response_validation"), "json"
+        ("query_params", "headers", "body", "job", "response_validation", "pagination"), "json"
     )
     ui_color = "#d5e8f3"
     #: The run in this process, which a kill has to find.
@@ -142,6 +157,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         response_check: Callable[..., Any] | str | None = None,
         response_filter: Callable[..., Any] | str | None = None,
         max_response_bytes: int | None = None,
+        pagination: Pagination | dict[str, Any] | None = None,
+        output_path: str | None = None,
+        output_format: str | None = None,
+        max_xcom_bytes: int | None = DEFAULT_MAX_XCOM_BYTES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -171,6 +190,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.response_check = response_check
         self.response_filter = response_filter
         self.max_response_bytes = max_response_bytes
+        self.pagination = Pagination.as_template(pagination)
+        self.output_path = output_path
+        self.output_format = output_format
+        self.max_xcom_bytes = max_xcom_bytes
         check_parameters(vars(self))
 
     @classmethod
@@ -179,6 +202,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         given = renamed(kwargs)
         if "job" in given:
             given["job"] = AsyncJob.as_template(given["job"])
+        if "pagination" in given:
+            given["pagination"] = Pagination.as_template(given["pagination"])
         if "response_validation" in given:
             given["response_validation"] = ResponseValidation.as_template(given["response_validation"])
         return CallPartial.of(super().partial(**given))
@@ -247,13 +272,18 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             csrf_endpoint=csrf_endpoint_of(vars(self)),
             max_response_bytes=checks.number(self.max_response_bytes, "max_response_bytes", whole=True),
             idempotency=idempotency_of(vars(self), context),
+            pagination=None if self.pagination is None else Pagination.parse(self.pagination).compiled(),
+            stored=self.output_path is not None,
         )
 
     def _new_run(self, context: Context) -> CallRun:
         from airflow_provider_apitask.hooks.api import ApiHook
+        from airflow_provider_apitask.operators.output import output_of
         from airflow_provider_apitask.operators.run import CallRun
 
-        return CallRun(self.call(context), ApiHook(self.api_conn_id), context, self._report)
+        call, hook = self.call(context), ApiHook(self.api_conn_id)
+        output = None if self.output_path is None else output_of(self.output_path, call, context)
+        return CallRun(call, hook, context, self._report, output)
 
     @checks.rendered()
     def _run(self, context: Context, take: Callable[[], tuple[State, Response | None] | None]) -> Any:
@@ -295,7 +325,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             value = run.finish(transport)
         finally:
             self._leave_handle(context, run.state)
-        return self._checked(context, run, value)
+        return self._returned(self._checked(context, run, value), run)
 
     def _checked(self, context: Context, run: CallRun, value: Any) -> Any:
         """The result after the functions of the author."""
@@ -309,6 +339,17 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         except ApiTaskError as error:
             raise run.redacted(error) from error.__cause__
         return value if self.response_handling.lower() == "store" else None
+
+    def _returned(self, value: Any, run: CallRun) -> Any:
+        """The result, where XCom can hold it."""
+        from airflow_provider_apitask.operators.output import refuse_binary, within_xcom
+
+        if not self.do_xcom_push or value is None:
+            return value
+        if self.response_filter is None and self.output_path is None:
+            refuse_binary(run, value)
+        limit = checks.number(self.max_xcom_bytes, "max_xcom_bytes", minimum=1, whole=True)
+        return within_xcom(value, limit)
 
     def _defer(self, run: CallRun) -> NoReturn:
         from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger

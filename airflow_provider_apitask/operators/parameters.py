@@ -13,6 +13,7 @@ from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path
 from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.status_codes import parse_codes
 from airflow_provider_apitask.core.urls import wire_text
@@ -82,7 +83,10 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     checks.number(given.get("retry_factor"), "retry_factor", minimum=1)
     parse_codes(given.get("retry_codes"), "retry_codes")
     checks.number(given.get("max_response_bytes"), "max_response_bytes", minimum=1, whole=True)
+    checks.number(given.get("max_xcom_bytes"), "max_xcom_bytes", minimum=1, whole=True)
     AsyncJob.as_template(given.get("job"))
+    Pagination.as_template(given.get("pagination"))
+    _check_output(given, later)
     _check_handling(given)
     response_path = given.get("response_path")
     if response_path is not None and not checks.is_open(response_path):
@@ -183,6 +187,69 @@ def _check_csrf(given: Mapping[str, Any]) -> None:
     if not given.get("require_csrf_token"):
         raise ParameterError(
             "csrf_token_endpoint needs require_csrf_token=True.", parameter="csrf_token_endpoint"
+        )
+
+
+def _check_output(given: Mapping[str, Any], later: Collection[str]) -> None:
+    """Refuse what cannot be done to a result that comes in pages, or is not kept in memory."""
+    path, form = given.get("output_path"), given.get("output_format")
+    paged = given.get("pagination") is not None or "pagination" in later
+    stored = path is not None or "output_path" in later
+    if path is not None and not checks.is_open(path) and (not isinstance(path, str) or not path.strip()):
+        raise ParameterError(
+            f"output_path must be a path or URL of a file, not {checks.shown(path)}.", parameter="output_path"
+        )
+    if form is not None:
+        checks.choice(form, "output_format", ("raw", "jsonl"))
+        if not stored:
+            raise ParameterError("output_format needs output_path.", parameter="output_format")
+        if "pagination" not in later and (form == "jsonl") != paged:
+            why = "pages are stored as jsonl, an item in a line" if paged else "jsonl is for pagination"
+            raise ParameterError(f"output_format={form!r} does not fit: {why}.", parameter="output_format")
+    job = given.get("job")
+    result_path = job.get("result_path") if isinstance(job, Mapping) else getattr(job, "result_path", None)
+    cuts = {"response_path": given.get("response_path"), "job.result_path": result_path}
+    for name in (name for name, value in cuts.items() if value is not None):
+        if given.get("pagination") is not None:
+            raise ParameterError(
+                f"{name} and pagination cannot both be given: pagination.items says what a page contributes.",
+                parameter=name,
+            )
+        if path is not None:
+            raise ParameterError(
+                f"{name} and output_path cannot both be given: the answer is stored as it comes, without "
+                "being read.",
+                parameter=name,
+            )
+    _check_handling_of_output(given, paged=given.get("pagination") is not None, stored=path is not None)
+    if path is None or given.get("wait_for_completion", True) is not False:
+        return
+    raise ParameterError(
+        "output_path needs wait_for_completion=True: without it the task ends before there is a result.",
+        parameter="output_path",
+    )
+
+
+def _check_handling_of_output(given: Mapping[str, Any], *, paged: bool, stored: bool) -> None:
+    """Refuse to check an answer that is not there as one: it is many, or went to the storage unread."""
+    name = "pagination" if paged else "output_path"
+    if not paged and not stored:
+        return
+    handling = given.get("response_handling") or "store"
+    if str(handling).lower() == "ignore" or (stored and str(handling).lower() == "validate"):
+        raise ParameterError(
+            f"response_handling={handling!r} and {name} cannot both be given.", parameter="response_handling"
+        )
+    why = "sees one answer, and there are many" if paged else "needs the answer, which is stored unread"
+    for function in ("response_check", "response_filter"):
+        if given.get(function) is not None:
+            raise ParameterError(f"{function} and {name} cannot both be given: it {why}.", parameter=function)
+    rules = ResponseValidation.as_template(given.get("response_validation"))
+    if not paged and isinstance(rules, Mapping) and set(rules) - {"expected_status_code"}:
+        raise ParameterError(
+            "response_validation can have no rule but expected_status_code with output_path: the answer is "
+            "stored unread.",
+            parameter="response_validation",
         )
 
 

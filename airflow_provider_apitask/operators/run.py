@@ -11,16 +11,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.call import Call, Mode
-from airflow_provider_apitask.core.durable import begin, still_unseen
-from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError
+from airflow_provider_apitask.core.durable import Record, begin, still_unseen
+from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError, StorageError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.messages import Purpose, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation
+from airflow_provider_apitask.core.pagination import Paging
 from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.drivers.blocking import BlockingTransport, drive
+from airflow_provider_apitask.drivers.body import Sink
 from airflow_provider_apitask.hooks.api import ApiHook
 from airflow_provider_apitask.operators.journal import Journal
+from airflow_provider_apitask.operators.output import Output
 from airflow_provider_apitask.triggers.kill import reason_of
 
 if TYPE_CHECKING:
@@ -41,15 +44,25 @@ class CallRun:
     :param hook: of the connection.
     :param context: of the task.
     :param report: takes what is worth a line in the log.
+    :param output: takes the result, where it goes to a storage.
     """
 
-    def __init__(self, call: Call, hook: ApiHook, context: Context, report: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        hook: ApiHook,
+        context: Context,
+        report: Callable[[Event], None],
+        output: Output | None = None,
+    ) -> None:
         self.call = call
         self.last: Inbound | None = None
         self._hook = hook
         self._context = context
         self._report = report
-        self._journal = Journal(context) if call.mode is Mode.ASYNC else None
+        self._output = output
+        resumable = call.mode is Mode.ASYNC or (output is not None and call.pagination is not None)
+        self._journal = Journal(context) if resumable else None
         self._operation: Operation | None = None
         #: Why the job is to be cancelled, once the task is known to be killed.
         self._killed: str | None = None
@@ -92,7 +105,10 @@ class CallRun:
 
     def begin(self) -> None:
         """Begin a try: with what the one before left, or from nothing."""
-        start = begin(self._record(), self.call, self._journal.generation if self._journal else 0)
+        record = self._record()
+        if record is not None and not self._continues(record):
+            record = replace(record, state=replace(record.state, paging=None))
+        start = begin(record, self.call, self._journal.generation if self._journal else 0)
         if start.stale is not None:
             self._cancel_stale(start.stale)
         self._operation = Operation(self.call, self._hook.api, start=start.move, jitter=random.random)
@@ -130,32 +146,104 @@ class CallRun:
         if done is None:
             raise RuntimeError("the operation stopped without an end")
         if done.error is not None:
+            self._discard()
             raise done.error
-        return done.value
+        return done.value if self._output is None else self._stored(self._output)
 
     def _drive(self, transport: BlockingTransport, stop: Callable[[State], bool]) -> Done | None:
         def send(request: Request) -> Inbound:
-            recorded = self._journal is not None and request.purpose is Purpose.SUBMIT
-            self.last = transport.send(request, self._intend if recorded else None)
+            submit = request.purpose is Purpose.SUBMIT
+            recorded = self.call.mode is Mode.ASYNC and submit
+            wanted = request.purpose is Purpose.RESULT or (submit and self.call.mode is Mode.SYNC)
+            streamed = wanted and self._output is not None and self.call.pagination is None
+            try:
+                self.last = transport.send(
+                    request, self._intend if recorded else None, self._open_sink if streamed else None
+                )
+            except StorageError as error:
+                self.last = self._judged(error)
             return self.last
 
         def until(state: State) -> bool:
+            self._store_page()
             if self._journal is not None:
-                self._journal.note(state)
+                # Pages that are in memory alone are gone with it.
+                self._journal.note(state if self.call.stored else replace(state, paging=None))
             # Who has ended the task wants neither another submit nor to wait.
             return stop(state) or (self.killed and (state.phase.waiting or state.phase is Phase.SUBMIT))
 
-        return drive(self.operation, send, until=until, on_event=self._report)
+        try:
+            return drive(self.operation, send, until=until, on_event=self._report)
+        except BaseException:
+            self._discard()
+            raise
+
+    # -- storing the result ------------------------------------------------------------------
+
+    def _open_sink(self, answer: Response) -> Sink | None:
+        """Where the content of an answer goes: one that is not the result is read as usual."""
+        not_ready = answer.status == 202 and self.call.mode is Mode.ASYNC and not self.state.inline
+        if self._output is None or not answer.ok or answer.status == 204 or not_ready:
+            return None
+        return self._output.begin()
+
+    def _store_page(self) -> None:
+        if self._output is None or self.call.pagination is None:
+            return
+        try:
+            if items := self.operation.take_items():
+                self._output.write_items(items)
+        except StorageError as error:
+            raise self._judged(error) from None
+
+    def _stored(self, output: Output) -> dict[str, Any]:
+        """What refers to the result, once it is in its place."""
+        answer, paging = self.operation.answer, self.state.paging
+        try:
+            if paging is not None:
+                return output.commit(pages=paging["pages"], items=paging["items"])
+            if answer is None:
+                raise RuntimeError("the operation has succeeded without an answer")
+            if answer.stored is None:  # it was in the answer to a status check
+                output.begin().write(answer.body)
+            return output.commit(answer.headers.get("Content-Type") or "application/octet-stream")
+        except StorageError as error:
+            self._discard()
+            raise self._judged(error) from None
+
+    def _judged(self, error: StorageError) -> StorageError:
+        """The error of a result that cannot be stored: another try would do a synchronous call again."""
+        again = self.call.mode is Mode.ASYNC or self.call.request.method in IDEMPOTENT_METHODS
+        return (error if again else error.with_data(retryable=False)).redacted(self._hook.api.redactor)
+
+    def _continues(self, record: Record) -> bool:
+        """Whether the pages that an earlier try has stored are still there, to be gone on with."""
+        state = record.state
+        paging = Paging.of(state.paging, self.call.pagination)
+        same = self._journal is not None and record.generation == self._journal.generation
+        if (
+            paging is None
+            or self._output is None
+            or not same
+            or record.cleared
+            or state.phase is not Phase.FETCH
+        ):
+            return False
+        return self._output.continues(paging.items)
+
+    def _discard(self) -> None:
+        if self._output is not None:
+            self._output.discard()
 
     def _intend(self) -> None:
         self.operation.intend(time.time())
         if self._journal is not None:
             self._journal.intend(self.operation.state)
 
-    def _record(self) -> Any:
+    def _record(self) -> Record | None:
         if self._journal is None:
             return None
-        if not self._journal.lasts:
+        if not self._journal.lasts and self.call.mode is Mode.ASYNC:
             self._warn_once()
         return self._journal.read()
 

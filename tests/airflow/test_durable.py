@@ -85,12 +85,12 @@ def at_request(method: str, path: str, *, lost: bool = False) -> Kill:
 
         real = BlockingTransport._transmit
 
-        def transmit(self: Any, request: Any) -> Any:
+        def transmit(self: Any, request: Any, *more: Any) -> Any:
             if request.method == method and request.url.endswith(path):
                 if not lost:
-                    real(self, request)
+                    real(self, request, *more)
                 die()
-            return real(self, request)
+            return real(self, request, *more)
 
         comms.patch.setattr(BlockingTransport, "_transmit", transmit)  # type: ignore[attr-defined]
 
