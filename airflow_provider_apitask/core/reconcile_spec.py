@@ -29,6 +29,9 @@ class Reconcile:
     :param job_id: path of the job's id in the item; by default that of the job.
     :param settle: seconds from the submit until a job that is not listed surely does not exist, 10 by
         default: the list may lag behind. After that the submit is sent again.
+    :param exists_codes: HTTP codes by which the answer to a submit says that the job is there
+        already, such as 409 where the author chose its id: then it is looked up and gone on with.
+        By default such an answer is an error.
     """
 
     request: Any = None
@@ -37,6 +40,7 @@ class Reconcile:
     extract: Any = None
     job_id: str | None = None
     settle: Any = 10
+    exists_codes: Any = None
 
     @classmethod
     def parse(cls, value: Any, parameter: str) -> Self:
@@ -83,6 +87,7 @@ class Reconcile:
             extract=extract,
             job_id=self.job_id,
             settle=settle,
+            exists_codes=checks.codes(self.exists_codes, f"{parameter}.exists_codes"),
         )
         for name, path in checked.named_paths(parameter):
             if path is not None and not checks.is_open(path):
