@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_apitask.core import checks
-from airflow_provider_apitask.core.errors import ApiTaskError
+from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 
 try:
     from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
@@ -34,6 +34,10 @@ class ApiRetryPolicy(RetryPolicy):
     """
 
     def __init__(self, max_delay: float = 3600.0) -> None:
+        if max_delay is None or checks.is_open(max_delay):
+            raise ParameterError(
+                f"max_delay must be a number above 0, not {max_delay!r}.", parameter="max_delay"
+            )
         self.max_delay = float(checks.number(max_delay, "max_delay", above=True))
 
     def __eq__(self, other: object) -> bool:

@@ -79,6 +79,18 @@ class AirflowApi:
                 found[name.replace("_", "-")] = datetime.fromisoformat(beat)
         return found
 
+    def beating(self, job_type: str, since: datetime) -> list[dict[str, Any]]:
+        """Return the jobs of a type (``TriggererJob``, ``SchedulerJob``) that have beaten after ``since``.
+
+        Each with ``id``, ``start_date``, ``latest_heartbeat``; none while the API server does not answer.
+        """
+        try:
+            answer = self.request("GET", "/jobs", params={"job_type": job_type, "order_by": "-id"})
+        except DemoError:
+            return []
+        beats = [(job, datetime.fromisoformat(job["latest_heartbeat"])) for job in answer["jobs"]]
+        return [job for job, beat in beats if beat > since and job["state"] == "running"]
+
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """Send a request to ``/api/v2`` + ``path`` and return the answer's JSON (None without a body).
 

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shlex
+import signal
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -114,10 +115,21 @@ class Airflow(ABC):
             self.require_alive()
             beats = self.api.heartbeats()
             # A component that was killed counts as healthy for a while, hence the comparison.
-            return all(name in beats and beats[name] > self._since[name] for name in HEARTS)
+            return (
+                all(name in beats and beats[name] > self._since[name] for name in HEARTS)
+                and self._all_triggerers_beat()
+            )
 
         first.wait_ready(ready, timeout)
         self.boot_seconds = self.boot_seconds or time.monotonic() - self._started
+
+    def _all_triggerers_beat(self) -> bool:
+        """Whether each of several triggerers has shown signs of life; of one the health check knows."""
+        triggerers = [name for name in self.components if name.startswith("triggerer")]
+        if len(triggerers) < 2:
+            return True
+        since = max(self._since[name] for name in triggerers)
+        return len(self.api.beating("TriggererJob", since)) >= len(triggerers)
 
     def require_alive(self) -> None:
         """Raise ServiceError with the end of its log if a component has died."""
@@ -221,7 +233,14 @@ class StandaloneAirflow(Airflow):
 
 
 class ComponentAirflow(Airflow):
-    """Each component is a child of its own, so that a test can kill one and start it again."""
+    """Each component is a child of its own, so that a test can kill one and start it again.
+
+    :param triggerers: how many; ``triggerer``, ``triggerer-2`` and so on
+    """
+
+    def __init__(self, *args: Any, triggerers: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.triggerers = ["triggerer", *(f"triggerer-{number}" for number in range(2, triggerers + 1))]
 
     def _launch(self) -> None:
         migration = self._start_child("db migrate", "db", "migrate")
@@ -229,18 +248,37 @@ class ComponentAirflow(Airflow):
         self._services.stop(migration)
         if code != 0:
             raise ServiceError(f"airflow db migrate failed (exit code {code}):\n{migration.tail()}")
-        for name in COMPONENTS:
+        for name in (*COMPONENTS, *self.triggerers[1:]):
             self.start_component(name)
 
     def start_component(self, name: str) -> Child:
         """Start a component (again) and return without waiting until it works; see ``wait_ready``."""
         self._since[name] = datetime.now(UTC)
-        self.components[name] = self._start_child(name, name)
+        command = "triggerer" if name in self.triggerers else name
+        self.components[name] = self._start_child(name, command)
         return self.components[name]
 
     def kill_component(self, name: str) -> None:
         """End a component and all its processes at once, with SIGKILL."""
         self._services.stop(self.components.pop(name), grace=0)
+
+    def stop_component(self, name: str) -> None:
+        """End a component and all its processes in order, with SIGTERM."""
+        self._services.stop(self.components.pop(name))
+
+    def abandon_component(self, name: str) -> None:
+        """End only the first process of a component, with SIGKILL; what it started goes on until the end."""
+        os.kill(self.components.pop(name).pid, signal.SIGKILL)
+
+    def pause_component(self, name: str) -> None:
+        """Stop the clocks of a component and all its processes, with SIGSTOP."""
+        for process in self.components[name].processes():
+            process.suspend()
+
+    def resume_component(self, name: str) -> None:
+        """Let a paused component go on, with SIGCONT."""
+        for process in self.components[name].processes():
+            process.resume()
 
 
 def _command_line(process: psutil.Process) -> str:

@@ -7,9 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_apitask.core.bodies import is_html, json_or_text, parse_json, says_json
+from airflow_provider_apitask.core.bodies import is_html, json_or_text, parse_json, says_json, says_xml
 from airflow_provider_apitask.core.errors import AnswerError
+<<<<<<< HEAD
 from airflow_provider_apitask.core.extraction import MISSING, compile_path
+=======
+from airflow_provider_apitask.core.extraction import MISSING, compile_path, is_xpath
+from airflow_provider_apitask.core.job import AsyncJob
+>>>>>>> main
 from airflow_provider_apitask.core.messages import Request, Response
 from airflow_provider_apitask.core.problem import Redact, cut, first_text, reason, status_line
 from airflow_provider_apitask.core.status import StatusWords, Verdict
@@ -69,12 +74,12 @@ def submit_links(response: Response) -> Links:
 
 
 class Reading:
-    """One answer, its JSON parsed once and only when it is needed.
+    """One answer, its JSON or XML parsed once and only when it is needed.
 
     :param redact: takes the connection's secrets out of what is quoted from the body.
     """
 
-    __slots__ = ("_document", "_not_json", "_redact", "request", "response")
+    __slots__ = ("_document", "_not_json", "_not_xml", "_redact", "_xml", "request", "response")
 
     def __init__(self, request: Request, response: Response, redact: Redact) -> None:
         self.request = request
@@ -82,6 +87,8 @@ class Reading:
         self._redact = redact
         self._document: Any = MISSING
         self._not_json: AnswerError | None = None
+        self._xml: Any = MISSING
+        self._not_xml: AnswerError | None = None
 
     @property
     def document(self) -> Any:
@@ -105,6 +112,22 @@ class Reading:
         return self.document is not None or (self._not_json is None and bool(self.response.body.strip()))
 
     @property
+    def xml(self) -> Any:
+        """The body as XML, None where it is empty, no XML, or one that is not read."""
+        if self._xml is MISSING:
+            from airflow_provider_apitask.core.xml import parse_xml
+
+            try:
+                self._xml = parse_xml(self.response)
+            except AnswerError as error:
+                self._xml, self._not_xml = None, error
+        return self._xml
+
+    def document_for(self, path: str) -> Any:
+        """What a path reads: the XML for an XPath, else the JSON."""
+        return self.xml if is_xpath(path) else self.document
+
+    @property
     def excerpt(self) -> str:
         """The start of the body, as a part of a sentence."""
         return first_text(self.response, self._redact)
@@ -121,6 +144,10 @@ class Reading:
 
     def error(self, parameter: str, path: str, what: str = "matches nothing in it") -> AnswerError:
         """The error of a path that matches nothing, or nothing that can be used."""
+        if is_xpath(path) and self._not_xml is not None:
+            what = f"needs XML, and {self._not_xml.message}"
+        elif not is_xpath(path) and says_xml(self.response):
+            what = f"{what} (for XML it must be an XPath, such as '/job/status')"
         return AnswerError(
             f"{self.shown}, but {parameter}={path!r} {what}: {self.excerpt}.",
             **self.data,
@@ -189,7 +216,8 @@ class Reading:
 
     def reason(self, error_path: str | None) -> str | None:
         """Why the server says that the job failed."""
-        return reason(self.document, error_path, self._redact)
+        document = self.document_for(error_path) if error_path else self.document
+        return reason(document, error_path, self._redact)
 
     def brief(self, value: Any) -> Any:
         """A status, progress or id that is small enough to be kept, redacted where it is cut."""
@@ -244,7 +272,7 @@ def find_in(reading: Reading, path: str) -> Any:
         if value is None:
             return MISSING
         return resolve(value, reading.response.url) if name.lower() in _LINKS else value
-    return compile_path(path).find(reading.document)
+    return compile_path(path).find(reading.document_for(path))
 
 
 def find_all_in(reading: Reading, path: str) -> list[Any]:
@@ -255,7 +283,9 @@ def find_all_in(reading: Reading, path: str) -> list[Any]:
     if path.startswith(_HEADER_PREFIX):
         found = find_in(reading, path)
         return [] if found is MISSING else [found]
-    return compile_path(path).find_all(reading.document) if reading.has_json else []
+    if is_xpath(path) or reading.has_json:
+        return compile_path(path).find_all(reading.document_for(path))
+    return []
 
 
 def read_status(reading: Reading, job: AsyncJob, words: StatusWords) -> tuple[Any, Verdict | None]:
@@ -272,7 +302,8 @@ def result_of(reading: Reading, parameter: str, path: str | None) -> Any:
     :raises AnswerError: where the answer is not what it says, or has nothing at the path.
     """
     if path is not None:
-        reading.require_json_if_said()
+        if not is_xpath(path):
+            reading.require_json_if_said()
         found = find_in(reading, path)
         if found is MISSING:
             raise reading.error(parameter, path)

@@ -8,14 +8,15 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_apitask.core.auth import Auth, NoAuth
-from airflow_provider_apitask.core.bodies import encode_body
 from airflow_provider_apitask.core.csrf import CsrfTokens
 from airflow_provider_apitask.core.errors import AnswerError, OriginError, ParameterError
 from airflow_provider_apitask.core.messages import DEFAULT_MAX_BYTES, Headers, Purpose, Request, Timeout
 from airflow_provider_apitask.core.origins import OriginRules, Trust
 from airflow_provider_apitask.core.redaction import Redactor
+from airflow_provider_apitask.core.request_body import encode_body
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.templating import Lookup, expand, expand_url
+from airflow_provider_apitask.core.uploads import with_files
 from airflow_provider_apitask.core.urls import Origin, add_query, has_user_info, join, origin, wire_text
 
 __all__ = ["Api", "as_timeout"]
@@ -114,7 +115,8 @@ class Api:
         :raises AnswerError: where a placeholder has no value, or one that cannot be sent.
         :raises ParameterError: where a parameter, header or body cannot be written.
         """
-        params, fields, body, endpoint = spec.params, spec.headers, spec.body, spec.endpoint
+        params, fields, endpoint = spec.params, spec.headers, spec.endpoint
+        body = with_files(spec.body, spec.body_format)
         try:
             if lookup is not None:
                 params, fields, body = expand(params, lookup), expand(fields, lookup), expand(body, lookup)

@@ -1,4 +1,4 @@
-"""Bodies: what an author gives becomes bytes, what a server gives becomes JSON or text."""
+"""The body of an answer: bytes become text by their charset, and text becomes JSON."""
 
 from __future__ import annotations
 
@@ -6,83 +6,76 @@ import codecs
 import json
 import math
 import re
-from datetime import date
-from decimal import Decimal
+from collections import Counter
 from typing import Any
 
-from airflow_provider_apitask.core.errors import AnswerError, ParameterError
+from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.messages import Response
-from airflow_provider_apitask.core.urls import query_text
 
-__all__ = ["BODY_FORMATS", "decode_text", "encode_body", "is_html", "json_or_text", "parse_json", "says_json"]
-
-#: Format name → media type; parameters such as ``charset`` are left out, as some servers refuse them.
-BODY_FORMATS: dict[str, str | None] = {
-    "json": "application/json",
-    "form": "application/x-www-form-urlencoded",
-    "xml": "application/xml",
-    "raw": None,
-}
+__all__ = ["XML_ENCODING", "decode_text", "is_html", "json_or_text", "parse_json", "says_json", "says_xml"]
 
 #: Codecs of Python that are no charsets (IANA), though ``bytes.decode`` takes some of them.
 _NO_CHARSETS = frozenset(
     {"unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape", "punycode", "undefined"}
 )
-#: Longest number that is written, digits: Python reads none that is longer.
-_MOST_DIGITS = 4300
+#: Byte order marks; the one of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+#: The encoding in an XML declaration, which must be readable as ASCII to be seen.
+XML_ENCODING = re.compile(rb"""<\?xml\s[^<>]{0,100}?encoding\s*=\s*["']([A-Za-z][\w.-]{0,40})["']""")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 
 
-def encode_body(body: Any, body_format: str) -> tuple[bytes | None, str | None]:
-    """Encode a body and name its media type.
-
-    :returns: bytes and Content-Type; None for both where there is no body.
-    :raises ParameterError: where the body does not fit the format.
-    """
-    if body is None:
-        return None, None
-    content_type = BODY_FORMATS[body_format]
-    if isinstance(body, bytes):
-        return body, content_type
-    if body_format == "form":
-        text = _to_form(body)
-    elif isinstance(body, str):
-        # In json, text is taken as JSON that somebody has rendered already.
-        text = body
-    elif body_format == "json":
-        text = _to_json(body)
-    else:
-        raise ParameterError(
-            f"body must be text or bytes with body_format={body_format!r}, not {type(body).__name__}; "
-            "body_format='json' takes dicts and lists.",
-            parameter="body",
-        )
-    try:
-        return text.encode(), content_type
-    except UnicodeEncodeError as error:
-        raise ParameterError(f"body cannot be written as UTF-8: {error}.", parameter="body") from None
-
-
 def decode_text(response: Response) -> str:
-    """The body as text: by the charset of its Content-Type, else UTF-8; never an error."""
+    """The body as text: by its byte order mark, its charset, its XML declaration, else UTF-8.
+
+    The mark comes first (RFC 7303 §3.1). Bytes that the charset does not have become U+FFFD.
+    """
+    return _decode(response, "replace")
+
+
+def _decode(response: Response, errors: str) -> str:
+    body = response.body
+    for mark, encoding in _MARKS:
+        if body.startswith(mark):
+            return body[len(mark) :].decode(encoding, errors)
     match = _CHARSET.search(response.headers.get("Content-Type") or "")
-    if match and (name := _charset(match[1])) not in ("utf-8", None):
+    name = _charset(match[1]) if match else None
+    if name is None and (declared := XML_ENCODING.match(body[:200].lstrip())):
+        name = _charset(declared[1].decode())
+    if name not in ("utf-8", None):
         try:
-            return response.body.decode(name, errors="replace")
+            return body.decode(name, errors)
+        except UnicodeError:
+            if errors == "strict":
+                raise
         except (LookupError, ValueError):
             pass  # a codec, but none for text
-    return response.body.decode("utf-8-sig", errors="replace")
+    return body.decode("utf-8", errors)
 
 
 def parse_json(response: Response) -> Any:
     """The body as JSON; an empty body is None.
+
+    Whole numbers are exact whatever their size, others are floats (double precision, RFC 8259 §6).
 
     :raises AnswerError: where it is none, without a text of its own about the request.
     """
     if not response.body.strip():
         return None
     try:
-        return _loads(decode_text(response))
+        # Strict: an id with a character replaced in it is the id of something else.
+        return _loads(_decode(response, "strict"))
+    except UnicodeDecodeError as error:
+        raise AnswerError(
+            f"the body is not JSON (the byte 0x{error.object[error.start]:02x} at position {error.start} is "
+            f"no {error.encoding})"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise AnswerError(f"the body is not JSON ({error})") from None
 
@@ -91,6 +84,12 @@ def says_json(response: Response) -> bool:
     """Whether the media type is one of JSON (RFC 8259 §11, RFC 6839 §3.1)."""
     media_type = response.media_type
     return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+
+
+def says_xml(response: Response) -> bool:
+    """Whether the media type is one of XML (RFC 7303 §9, §8.1)."""
+    media_type = response.media_type
+    return media_type in ("application/xml", "text/xml") or media_type.endswith("+xml")
 
 
 def json_or_text(response: Response) -> Any:
@@ -124,41 +123,6 @@ def is_html(response: Response) -> bool:
     )
 
 
-def _to_json(body: Any) -> str:
-    try:
-        return json.dumps(
-            body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default
-        )
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ParameterError(f"body cannot be written as JSON: {error}.", parameter="body") from None
-
-
-def _json_default(value: Any) -> Any:
-    if isinstance(value, date):  # and datetime
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        # An int of a million digits takes long to make and is refused only then.
-        if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
-            raise TypeError(f"{value} is no JSON number that can be read")
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=str)
-    if hasattr(value, "__iter__"):  # lazy XCom sequences
-        return list(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
-
-
-def _to_form(body: Any) -> str:
-    if isinstance(body, str):
-        return body
-    if not isinstance(body, dict):
-        raise ParameterError(
-            f"body must be a dict or text with body_format='form', not {type(body).__name__}.",
-            parameter="body",
-        )
-    return query_text(body.items(), "body")
-
-
 def _charset(name: str) -> str | None:
     try:
         found = codecs.lookup(name).name
@@ -168,7 +132,18 @@ def _charset(name: str) -> str | None:
 
 
 def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    return json.loads(
+        text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unambiguous
+    )
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are unique: of two statuses nobody could tell which one holds (RFC 8259 §4)."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the name {twice[:50]!r} stands twice in one object")
+    return found
 
 
 def _refuse_constant(name: str) -> Any:

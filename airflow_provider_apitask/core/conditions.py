@@ -35,7 +35,8 @@ def parse_conditions(value: Any, parameter: str) -> Any:
         return [_condition(value, parameter)]
     if not isinstance(value, (list, tuple)) or not value:
         raise ParameterError(
-            f"{parameter} must be a dict such as {{'$.status': 'ok'}} or a list of such, not {value!r}.",
+            f"{parameter} must be a dict such as {{'$.status': 'ok'}} or a list of such, "
+            f"not {checks.shown(value)}.",
             parameter=parameter,
         )
     return [
@@ -101,7 +102,8 @@ def _holds(condition: Condition, reading: Reading, every: bool) -> bool:
 def _condition(value: Any, parameter: str) -> Condition:
     if not isinstance(value, Mapping) or not value:
         raise ParameterError(
-            f"{parameter} must be a dict such as {{'$.status': 'ok'}}, not {value!r}.", parameter=parameter
+            f"{parameter} must be a dict such as {{'$.status': 'ok'}}, not {checks.shown(value)}.",
+            parameter=parameter,
         )
     condition: Condition = {}
     for path, expected in value.items():
@@ -128,7 +130,8 @@ def _values(expected: Any, parameter: str) -> list[Any]:
         plain = value is None or isinstance(value, (str, bool)) or exact(value) is not None
         if not plain and not checks.is_open(value):
             raise ParameterError(
-                f"{parameter} must be a value, a list of values or a dict of checks, not {value!r}.",
+                f"{parameter} must be a value, a list of values or a dict of checks, "
+                f"not {checks.shown(value)}.",
                 parameter=parameter,
             )
     if not values:

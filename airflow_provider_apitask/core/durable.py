@@ -17,8 +17,9 @@ the server said that it failed submits another one
 the server does not know it    by ``job.on_lost``
 =============================  ====================================================================
 
-A user's Clear begins a new *generation*: Airflow raises the number of tries then, and at no other
-time. Its first try starts another job, and cancels the one of before if that still runs.
+A user's Clear starts another job, and cancels the one of before if that still runs. It is told from
+a retry by the *generation*: Airflow raises the number of tries when it clears a task that is not
+running, and at no other time. One that runs is ended first, and notes itself that it was cleared.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from airflow_provider_apitask.core.errors import (
     JobCancelledError,
     JobFailedError,
     JobLostError,
+    NothingToFollowError,
     SubmitUnknownError,
     UnknownStatusError,
     error_from_dict,
@@ -41,7 +43,7 @@ from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.reconcile import begin_reconcile
 from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
 from airflow_provider_apitask.core.state import Phase, State
-from airflow_provider_apitask.core.turn import Move, ended, handle_data, job_name
+from airflow_provider_apitask.core.turn import Move, ended, handle_data, job_error, job_name
 
 __all__ = [
     "RECORD_VERSION",
@@ -61,15 +63,23 @@ RECORD_VERSION = 1
 class Record:
     """What is kept of a call.
 
-    :param generation: grows with each Clear, and is the same for all retries in between.
+    :param generation: grows with the Clear of a task that does not run, and is the same for all retries
+        in between.
+    :param cleared: the task was cleared while it ran.
     """
 
     generation: int
     state: State
+    cleared: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON, with its version."""
-        return {"version": RECORD_VERSION, "generation": self.generation, "state": self.state.to_dict()}
+        return {
+            "version": RECORD_VERSION,
+            "generation": self.generation,
+            "state": self.state.to_dict(),
+            "cleared": self.cleared,
+        }
 
     @classmethod
     def from_dict(cls, record: Any) -> Self | None:
@@ -82,7 +92,8 @@ class Record:
         generation = record.get("generation")
         if not isinstance(generation, int):
             return None
-        return cls(generation=generation, state=State.from_dict(record.get("state", {})))
+        state = State.from_dict(record.get("state", {}))
+        return cls(generation=generation, state=state, cleared=record.get("cleared") is True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +116,25 @@ def begin(record: Record | None, call: Call, generation: int) -> Start:
     """
     if record is None:
         return Start(Move(state=first_state(call, 0)))
-    if record.generation != generation:
-        stale = _may_run(record.state) and call.job.cancels_on("clear")
-        return Start(Move(state=first_state(call, 0)), _as_waiting(record.state) if stale else None)
+    if record.cleared or record.generation != generation:
+        return _cleared(record, call, record.state.submission + 1 if record.generation == generation else 0)
     if not call.job.reattach:
         return Start(Move(state=first_state(call, record.state.submission + 1)))
     return Start(_go_on(record.state, call))
+
+
+def _cleared(record: Record, call: Call, submission: int) -> Start:
+    """Another job, in the place of the one that the record knows."""
+    old, event = record.state, None
+    if old.submitted_at is None and old.intent_at is not None:
+        told = (
+            "The task was cleared while it was not known whether its submit had been taken: that job may run."
+        )
+        event = Event(EventKind.REATTACHED, told)
+    stale = _may_run(old) and call.job.cancels_on("clear")
+    # Its end is no reason for one more submit.
+    waiting = replace(_as_waiting(old), reattached=False) if stale else None
+    return Start(Move(state=first_state(call, submission), event=event), waiting)
 
 
 def first_state(call: Call, submission: int) -> State:
@@ -161,8 +185,10 @@ def _is_over(state: State, error: ApiTaskError, on_lost: str) -> bool:
 
 
 def _may_run(state: State) -> bool:
-    """Whether the job may still run, as far as the record says."""
-    if state.submitted_at is None or state.phase in (Phase.SUCCEEDED, Phase.FETCH):
+    """Whether the job may still run and nobody has cancelled it, as far as the record says."""
+    if state.submitted_at is None or state.cancel is not None:
+        return False
+    if state.phase in (Phase.SUCCEEDED, Phase.FETCH):
         return False
     return state.error is None or not _is_over(state, error_from_dict(state.error), "submit")
 
@@ -178,6 +204,13 @@ def _go_on(state: State, call: Call) -> Move:
     error = error_from_dict(state.error) if state.error is not None else None
     if error is not None and state.phase.ended and _is_over(state, error, call.job.on_lost):
         return Move(state=first_state(call, state.submission + 1))
+    if state.status_url is None and not call.job.asks_for_status and state.result_url is None:
+        message = (
+            f"{job_name(state)} was started by an earlier try of this task, which has ended; the server does "
+            "not say where to ask for it, and job.status_request names no endpoint. It was not started "
+            "again: clear the task to do so."
+        )
+        return ended(state, Phase.FAILED, job_error(NothingToFollowError, state, message))
     # Where the result is known to be, the job need not be asked for again.
     fetching = state.phase is Phase.FETCH and not state.inline
     waiting = _as_waiting(state)
@@ -200,7 +233,10 @@ def _unknown(state: State, call: Call) -> Move:
     if state.idempotency_key is not None or method in IDEMPOTENT_METHODS:
         same = "idempotency key" if state.idempotency_key is not None else f"{method}, which may be repeated"
         again = Event(EventKind.RETRYING, f"{told} It is sent again with the same {same}.")
-        kept = State(submission=state.submission, idempotency_key=state.idempotency_key)
+        # Still in doubt until the server has taken it: another try after this one needs the same key.
+        kept = State(
+            submission=state.submission, idempotency_key=state.idempotency_key, intent_at=state.intent_at
+        )
         return Move(state=kept, event=again)
     if call.job.reconcile is not None:
         return begin_reconcile(replace(state, error=None, reattached=True, attempts=0), None, told)

@@ -1,8 +1,9 @@
-"""Reading a value out of a JSON document: JSONPath, or a plain dotted path.
+"""Reading a value out of an answer: by JSONPath, a plain dotted path, or XPath.
 
-``$…`` is JSONPath (RFC 9535 in the dialect of jsonpath-ng). Anything else is a dotted path such
-as ``result.id``, ``jobs[0].job_state`` or ``task-id``. Both come to the same where a JSONPath only
-names members and items, as most do; then no library is needed either.
+``$…`` is JSONPath (RFC 9535 in the dialect of jsonpath-ng). A path that begins with ``/`` or ``./`` is
+an XPath, and so is whatever stands behind ``xpath:``, such as ``xpath:count(//item)``. Anything else is a
+dotted path such as ``result.id``, ``jobs[0].job_state`` or ``task-id``. It comes to the same as a JSONPath
+that only names members and items, as most do; then no library is needed either.
 """
 
 from __future__ import annotations
@@ -10,24 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from airflow_provider_apitask.core.checks import quotes, shown
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.missing import MISSING
 
-__all__ = ["MISSING", "Path", "check_path", "compile_path"]
+__all__ = ["MISSING", "Path", "check_path", "compile_path", "is_xpath"]
 
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "<nothing>"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-#: What a path finds where the document has nothing; not None, which a document can hold.
-MISSING: Final = _Missing()
 
 _STEP = re.compile(
     r"""\[\s*(?:(?P<index>-?\d+)|'(?P<single>[^']*)'|"(?P<double>[^"]*)")\s*\]|(?P<name>[^.\[\]]+)"""
@@ -44,6 +35,14 @@ _EACH = r"\[\s*\*\s*\]|\.\*(?![\w-])"
 _STARRED_JSONPATH = re.compile(rf"""\$(?:{_EACH}|\.[\w-]+|\[\s*(?:-?\d+|'[^'\\*]*'|"[^"\\*]*")\s*\])*""")
 
 
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*["]""")
+#: What means "and", and texts, in which it means nothing.
+_AND = re.compile(rf"{_QUOTED.pattern}|&&")
+_XPATH_PREFIX = "xpath:"
+#: An index of a dotted path: not every digit of Unicode makes an int.
+_INDEX = re.compile(r"-?[0-9]{1,18}")
+
+
 class Path(Protocol):
     """A compiled path."""
 
@@ -54,6 +53,11 @@ class Path(Protocol):
         """Each value that the path matches; a value that is a list itself stays one."""
 
 
+def is_xpath(text: str) -> bool:
+    """Whether a path reads XML, and not JSON."""
+    return text.startswith(("/", "./", _XPATH_PREFIX))
+
+
 def check_path(text: Any, parameter: str) -> None:
     """Refuse what cannot be a path, cheaply enough for the parsing of a DAG file.
 
@@ -61,11 +65,14 @@ def check_path(text: Any, parameter: str) -> None:
     """
     if not isinstance(text, str) or not text.strip():
         raise ParameterError(
-            f"{parameter} must be a JSONPath such as '$.status' or a dotted path such as 'result.id', "
-            f"not {shown(text)}.",
+            f"{parameter} must be a JSONPath such as '$.status', a dotted path such as 'result.id', or for "
+            f"XML an XPath such as '/job/status', not {shown(text)}.",
             parameter=parameter,
         )
-    if text.count("[") != text.count("]") or text.count("(") != text.count(")"):
+    if is_xpath(text):
+        return  # brackets may stand in its texts: it is read when the task runs
+    bare = _QUOTED.sub("", text)
+    if bare.count("[") != bare.count("]") or bare.count("(") != bare.count(")"):
         raise ParameterError(
             f"{parameter}: the path {shown(text)} has unbalanced brackets.", parameter=parameter
         )
@@ -79,6 +86,10 @@ def compile_path(text: str) -> Path:
 
     :raises ParameterError: where it is no valid path.
     """
+    if is_xpath(text):
+        from airflow_provider_apitask.core.xml import XPath
+
+        return XPath(text.removeprefix(_XPATH_PREFIX))
     if _PLAIN_JSONPATH.fullmatch(text):
         return _DottedPath(text[1:].removeprefix("."), "path")
     if _STARRED_JSONPATH.fullmatch(text):
@@ -102,7 +113,9 @@ class _DottedPath:
                 )
             index, single, double, name = match.group("index", "single", "double", "name")
             steps.append(
-                int(index) if index is not None else next(t for t in (single, double, name) if t is not None)
+                int(index[:19])
+                if index is not None
+                else next(t for t in (single, double, name) if t is not None)
             )
             position = match.end()
             if position < len(text) and text[position] == ".":
@@ -159,9 +172,17 @@ class _JsonPath:
         from jsonpath_ng.exceptions import JSONPathError
         from jsonpath_ng.ext import parse
 
+        errors = (JSONPathError, ValueError, TypeError, AttributeError, RecursionError)
         try:
-            self._expression = parse(text)
-        except (JSONPathError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            try:
+                self._expression = parse(text)
+            except errors:
+                # Old versions of jsonpath-ng do not know the "and" of RFC 9535.
+                older = _AND.sub(lambda match: "&" if match[0] == "&&" else match[0], text)
+                if older == text:
+                    raise
+                self._expression = parse(older)
+        except errors as error:
             why = f": {error}" if quotes() else "."
             raise ParameterError(f"{shown(text)} is no valid JSONPath{why}", parameter="path") from None
 
@@ -190,4 +211,4 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _is_index(step: str | int) -> bool:
-    return isinstance(step, int) or step.lstrip("-").isdigit()
+    return isinstance(step, int) or bool(_INDEX.fullmatch(step))

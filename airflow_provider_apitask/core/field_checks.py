@@ -69,8 +69,8 @@ class FieldCheck:
             return value
         if not isinstance(value, Mapping):
             raise ParameterError(
-                f"{parameter} must be a dict of rules such as {{'value': {value!r}}} or "
-                f"{{'type': 'string'}}, not {value!r}.",
+                f"{parameter} must be a dict of rules such as {{'value': {checks.shown(value)}}} or "
+                f"{{'type': 'string'}}, not {checks.shown(value)}.",
                 parameter=parameter,
             )
         allowed = {field.name for field in fields(cls)}
@@ -150,18 +150,24 @@ def _rule(name: str, rule: Any, parameter: str) -> Any:
         return rule
     if name == "one_of":
         if not isinstance(rule, (list, tuple, set, frozenset)) or not rule:
-            raise ParameterError(f"{parameter} must be a list of values, not {rule!r}.", parameter=parameter)
+            raise ParameterError(
+                f"{parameter} must be a list of values, not {checks.shown(rule)}.", parameter=parameter
+            )
         return sorted(rule, key=str) if isinstance(rule, (set, frozenset)) else list(rule)
     if name == "pattern":
         return _pattern(rule, parameter)
     if name in ("min", "max"):
         if exact(rule, text=True) is None:
-            raise ParameterError(f"{parameter} must be a number, not {rule!r}.", parameter=parameter)
+            raise ParameterError(
+                f"{parameter} must be a number, not {checks.shown(rule)}.", parameter=parameter
+            )
         return rule
     if name in _SIZES:
         return checks.number(rule, parameter, whole=True)
     if not isinstance(rule, bool):
-        raise ParameterError(f"{parameter} must be True or False, not {rule!r}.", parameter=parameter)
+        raise ParameterError(
+            f"{parameter} must be True or False, not {checks.shown(rule)}.", parameter=parameter
+        )
     return rule
 
 
@@ -173,7 +179,7 @@ def _types(given: Any, parameter: str) -> Any:
     ]
     if not types or None in types:
         raise ParameterError(
-            f"{parameter} must be one of {', '.join(TYPES)}, or a list of them, not {given!r}.",
+            f"{parameter} must be one of {', '.join(TYPES)}, or a list of them, not {checks.shown(given)}.",
             parameter=parameter,
         )
     return types
@@ -184,8 +190,9 @@ def _pattern(given: Any, parameter: str) -> str:
         re.compile(given)
     except (re.error, TypeError, RecursionError, OverflowError) as error:
         raise ParameterError(
-            f"{parameter} must be a regular expression, not {given!r}: {error}.", parameter=parameter
+            f"{parameter} must be a regular expression, not {checks.shown(given)}: {error}.",
+            parameter=parameter,
         ) from None
     if not isinstance(given, str):
-        raise ParameterError(f"{parameter} must be a text, not {given!r}.", parameter=parameter)
+        raise ParameterError(f"{parameter} must be a text, not {checks.shown(given)}.", parameter=parameter)
     return given

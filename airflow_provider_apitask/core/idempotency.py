@@ -19,11 +19,13 @@ class Idempotency:
     :param seed: what identifies the task instance, or the whole key as its author gave it.
     :param header: header field that carries the key; None where the author puts it elsewhere.
     :param fixed: the author gave the key; else it is derived from ``seed``.
+    :param per_try: ``seed`` is another one in each try.
     """
 
     seed: str
     header: str | None = DEFAULT_HEADER
     fixed: bool = False
+    per_try: bool = False
 
     def key(self, submission: int) -> str:
         """The key of a submit.

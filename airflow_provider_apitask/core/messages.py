@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from airflow_provider_apitask.core.uploads import Upload
+
 __all__ = [
     "DEFAULT_MAX_BYTES",
     "Failure",
@@ -109,6 +111,7 @@ class Purpose(StrEnum):
 class Request:
     """One HTTP request, ready to be sent once credentials are added.
 
+    :param body: bytes, or files that are read while they are sent.
     :param timeout: seconds to connect and seconds without a byte of the answer.
     :param max_bytes: longest body that is read from the answer.
     :param credentials: whether the connection's credentials and default headers may go along;
@@ -120,7 +123,7 @@ class Request:
     method: str
     url: str
     headers: Headers = field(default_factory=Headers, repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Upload | None = field(default=None, repr=False)
     timeout: Timeout = (10.0, 30.0)
     max_bytes: int = DEFAULT_MAX_BYTES
     credentials: bool = True
@@ -179,6 +182,7 @@ class Failure(StrEnum):
     DROPPED = "the connection broke before the whole answer was there"
     TOO_LARGE = "the answer is larger than max_response_bytes"
     INVALID = "the answer is not valid HTTP"
+    BODY = "its body could not be read"
     LOGIN = "there are no credentials for the moment"
 
 

@@ -130,6 +130,7 @@ class Operation:
         self._value: Any = None
         self._error: ApiTaskError | None = None
         self._sent: Request | None = None
+        self._doubt: float | None = None
         if start is not None:
             self.first_event = self._make(start)
 
@@ -151,6 +152,7 @@ class Operation:
         except ApiTaskError as error:
             self._make(_not_sent(state, error))
             return Done(error=self._error)
+        self._doubt = state.intent_at
         return Send(self._sent)
 
     def intend(self, now: float) -> None:
@@ -158,7 +160,7 @@ class Operation:
 
         :param now: Unix time.
         """
-        if self.state.phase is Phase.SUBMIT:
+        if self.state.phase is Phase.SUBMIT and self.state.intent_at is None:
             self.state = replace(self.state, intent_at=now)
 
     def cancel(self, reason: str) -> Event | None:
@@ -191,6 +193,7 @@ class Operation:
             inbound=inbound,
             now=now,
             jitter=self._jitter(),
+            doubt=self._doubt,
         )
         try:
             move = _RULES[self.state.phase](turn)

@@ -21,6 +21,7 @@ Redact = Callable[[str], str]
 
 #: Longest piece of a server's text in an error, characters.
 _EXCERPT = 300
+_UNANSWERED = {Failure.TOO_LARGE: "answered", Failure.BODY: "was not sent whole"}
 #: What is looked at to make one.
 _WINDOW = 16 * _EXCERPT
 #: What a secret has no part in, mostly.
@@ -68,7 +69,7 @@ def describe(request: Request, event: Response | NetworkFailure, redact: Redact)
     """What was tried and what came back: one sentence without its full stop."""
     tried = f"{request.method} {request.url}"
     if isinstance(event, NetworkFailure):
-        answered = "answered" if event.failure is Failure.TOO_LARGE else "got no answer"
+        answered = _UNANSWERED.get(event.failure, "got no answer")
         return f"{tried} {answered}: {event}"
     try:
         why = reason(parse_json(event), None, redact)

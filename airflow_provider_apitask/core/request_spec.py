@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from airflow_provider_apitask.core import checks
-from airflow_provider_apitask.core.bodies import BODY_FORMATS
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.redaction import is_credential_name
+from airflow_provider_apitask.core.request_body import BODY_FORMATS
 from airflow_provider_apitask.core.templating import placeholders
+from airflow_provider_apitask.core.uploads import check_files
 from airflow_provider_apitask.core.urls import wire_text
 
 __all__ = ["METHODS", "RequestSpec", "has_control"]
@@ -37,8 +38,10 @@ class RequestSpec:
         the same origin; ``{path}`` placeholders are percent-encoded.
     :param params: query parameters; a list repeats its name, None leaves it out.
     :param headers: header fields; a list repeats its name.
-    :param body: a dict or list for json and form, text or bytes for raw and xml.
-    :param body_format: json, form, xml or raw.
+    :param body: a dict or list for json; a dict for form; a dict, text or bytes for xml; text, bytes
+        or a file for raw; a dict with files in it for multipart. A file is ``{"path": …}``, optionally
+        with ``filename`` and ``content_type``; its path may be a URL of an object storage.
+    :param body_format: json, form, multipart, xml or raw.
     :param timeout: seconds, or (connect, read); by default that of the call.
     """
 
@@ -94,13 +97,15 @@ class RequestSpec:
                 parameter=f"{prefix}endpoint",
             )
         checks.mapping(self.params, f"{prefix}params")
+        body_format = checks.choice(self.body_format, f"{prefix}body_format", tuple(BODY_FORMATS))
+        check_files(self.body, body_format, f"{prefix}body")
         return type(self)(
             method=method,
             endpoint=endpoint,
             params=self.params,
             headers=_checked_headers(self.headers, f"{prefix}headers"),
             body=self.body,
-            body_format=checks.choice(self.body_format, f"{prefix}body_format", tuple(BODY_FORMATS)),
+            body_format=body_format,
             timeout=checks.timeout(self.timeout, f"{prefix}timeout"),
         )
 

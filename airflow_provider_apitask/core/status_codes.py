@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from airflow_provider_apitask.core.checks import is_open
+from airflow_provider_apitask.core.checks import is_open, shown
 from airflow_provider_apitask.core.errors import ParameterError
 
 __all__ = ["code_in", "codes_text", "parse_codes"]
@@ -55,7 +55,7 @@ def _one(item: Any, parameter: str) -> int | str:
             return f"{low}-{high}"
     raise ParameterError(
         f"{parameter} must be HTTP codes from 100 to 599, alone (404), as a class ('2xx') or as a range "
-        f"('200-204'), not {item!r}.",
+        f"('200-204'), not {shown(item)}.",
         parameter=parameter,
     )
 

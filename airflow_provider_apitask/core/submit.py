@@ -77,7 +77,8 @@ def _not_accepted(turn: Turn) -> Move:
     }
     safe = not turn.is_final and policy.may_send_again(method, turn.inbound, repeatable=key is not None)
     unknown = not turn.is_final and (delivery(turn.inbound) is Delivery.UNKNOWN or _is_unread(turn))
-    state = turn.state if unknown else replace(turn.state, intent_at=None)
+    # What became of this one is known then, and not what became of one before it.
+    state = turn.state if unknown else replace(turn.state, intent_at=turn.doubt)
     if safe and attempts <= policy.count:
         wait = policy.wait(attempts, turn.asked_wait, turn.jitter)
         again = f"{turn.described}. It is sent again in {wait:.1f} s ({attempts} of {policy.count})."

@@ -1,9 +1,16 @@
 r"""``{path}`` placeholders: values of earlier answers of the same call, in later requests.
 
+<<<<<<< HEAD
 ``{runId}``, ``{result.id}``, ``{$.jobs[0].id}``, ``{headers.Location}``. Braces around anything
 that is no path, such as JSON text, stay as they are; ``\{`` and ``\}`` write literal braces. In a URL
 ``{+name}`` keeps the slashes of a value that is a path itself (RFC 6570 §3.2.3).
 Jinja comes first, so ``{{ … }}`` never arrives here.
+=======
+``{runId}``, ``{result.id}``, ``{$.jobs[0].id}``, ``{/job/id}`` of XML, ``{headers.Location}``. Braces
+around anything that is no path, such as JSON text, stay as they are; ``\{`` and ``\}`` write literal
+braces, and a backslash before anything else is a backslash. Jinja comes first, so ``{{ … }}`` never
+arrives here, and it leaves ``\{`` alone.
+>>>>>>> main
 """
 
 from __future__ import annotations
@@ -22,9 +29,20 @@ __all__ = ["Lookup", "expand", "expand_url", "placeholders"]
 #: Gives the value of a path, or raises what names it.
 Lookup = Callable[[str], Any]
 
+<<<<<<< HEAD
 _PATH = r"""(?P<path>\$[^{}]*|[A-Za-z_@][^{}\s"':,]*)\}"""
 _PLACEHOLDER = re.compile(rf"\\(?P<brace>[{{}}])|\{{{_PATH}")
 _IN_URL = re.compile(rf"\\(?P<brace>[{{}}])|\{{(?P<keep>\+?){_PATH}")
+=======
+_PLACEHOLDER = re.compile(
+    r"""\\(?P<brace>[{}])|\{(?P<path>
+        \$[^{}]*                                     # JSONPath
+        | (?://?|\./+)[A-Za-z_@][^{}]* | xpath:[^{}]+  # XPath
+        | [A-Za-z_@][^{}\s"':,]*                     # a name or a dotted path
+    )\}""",
+    re.VERBOSE,
+)
+>>>>>>> main
 
 
 def placeholders(value: Any) -> Iterator[str]:
@@ -48,7 +66,7 @@ def expand(value: Any, lookup: Lookup) -> Any:
             return lookup(whole["path"])
         return _PLACEHOLDER.sub(lambda match: match["brace"] or _text(lookup(match["path"])), value)
     if isinstance(value, dict):
-        return {expand(key, lookup): expand(item, lookup) for key, item in value.items()}
+        return {_key(expand(key, lookup)): expand(item, lookup) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [expand(item, lookup) for item in value]
     return value
@@ -63,11 +81,17 @@ def expand_url(template: str, lookup: Lookup, base_url: str) -> str:
     ``{links.self}/results``, is a link of the server: it is taken as it is.
 
     :param base_url: absolute paths of the server belong to its host, not to the path of this URL.
-    :raises AnswerError: where a value is null or empty.
+    :raises AnswerError: where a value is null, empty, a list or an object.
     """
 
     def value_of(path: str) -> str:
-        text = _text(value) if (value := lookup(path)) is not None else ""
+        value = lookup(path)
+        if isinstance(value, (dict, list)):
+            what = "an object" if isinstance(value, dict) else f"a list of {len(value)}"
+            raise AnswerError(
+                f"{{{path}}} is {what}, and the URL {template!r} needs a single value there.", looked_for=path
+            )
+        text = _text(value) if value is not None else ""
         if not text:
             raise AnswerError(
                 f"{{{path}}} is empty, and the URL {template!r} needs a value there.", looked_for=path
@@ -103,6 +127,11 @@ def _appended(url: str, rest: str) -> str:
     # One slash between the two; a URL that ends in one and is continued without keeps it.
     joined = f"{path.rstrip('/') if rest.startswith('/') else path}{rest}"
     return f"{joined}{'&' if '?' in rest else '?'}{query}" if query else joined
+
+
+def _key(value: Any) -> Any:
+    """A name in a dict: what cannot be one is its JSON."""
+    return _text(value) if isinstance(value, (dict, list)) else value
 
 
 def _text(value: Any) -> str:

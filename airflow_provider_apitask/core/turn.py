@@ -30,6 +30,7 @@ class Turn:
     :param state: where the call stood when the request was sent.
     :param now: Unix time.
     :param jitter: a random number from 0 to 1.
+    :param doubt: since when an *earlier* send of the same submit may have been taken; None for none.
     """
 
     call: Call
@@ -40,6 +41,7 @@ class Turn:
     inbound: Response | NetworkFailure
     now: float
     jitter: float
+    doubt: float | None = None
 
     @property
     def code(self) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urljoin, urlsplit, urlunsplit
 
@@ -34,6 +35,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
 #: Ends of a monitor URL that name what it tells, not the job.
 _NO_IDS = frozenset({"status", "state"})
+#: Digits of a decimal that are still written out; 1E+999999999 would fill the memory.
+_LONGEST = 400
 #: Longest piece of a URL in an error, characters.
 _SHOWN = 200
 
@@ -124,26 +127,38 @@ def query_text(pairs: Iterable[tuple[str, Any]], parameter: str) -> str:
         return "&".join(
             f"{quote_plus(str(name))}={quote_plus(wire_text(item))}"
             for name, value in pairs
-            for item in (value if isinstance(value, (list, tuple, set)) else (value,))
+            for item in _items(value)
             if item is not None
         )
     except (TypeError, ValueError) as error:
         raise ParameterError(f"{parameter} cannot be written: {error}.", parameter=parameter) from None
 
 
+def _items(value: Any) -> Iterable[Any]:
+    """The values of one name; those of a set in one order always."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
 def wire_text(value: Any) -> str:
     """The text of a value in a query, form or header: ``true``, ISO 8601 dates, exact numbers.
 
     :raises TypeError: for a dict or list, which has none.
+    :raises ValueError: for bytes that are no text, and what is no number.
     """
-    if isinstance(value, (Mapping, list, tuple, set)):
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)):
         raise TypeError(f"a {type(value).__name__} cannot stand in one value")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, date):  # and datetime
         return value.isoformat()
+    if (isinstance(value, float) and not isfinite(value)) or (
+        isinstance(value, Decimal) and not value.is_finite()
+    ):
+        raise ValueError(f"{value} is no number that a server could read")
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return str(value) if abs(value.adjusted()) > _LONGEST else format(value, "f")
     if isinstance(value, bytes):
         return value.decode()
     return str(value)

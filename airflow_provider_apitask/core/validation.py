@@ -17,7 +17,7 @@ from airflow_provider_apitask.core.conditions import (
     which_holds,
 )
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.extraction import MISSING, check_path, compile_path
+from airflow_provider_apitask.core.extraction import MISSING, check_path, compile_path, is_xpath
 from airflow_provider_apitask.core.field_checks import FieldCheck
 from airflow_provider_apitask.core.json_schema import check_json_schema, compile_schema
 from airflow_provider_apitask.core.status import Verdict
@@ -47,7 +47,8 @@ class ResponseValidation:
     """What a good answer is. Every rule is optional; a plain dict with the same fields will do too.
 
     A path is a JSONPath (``$.items[*].id``) or a dotted path (``result.id``) into the JSON of the
-    body, or ``headers.Name``. Where it matches several values, each of them is checked.
+    body, an XPath (``/job/status``) into its XML, or ``headers.Name``. Where it matches several
+    values, each of them is checked.
 
     :param expected_status_code: codes that are good, one or a list: ``404``, ``"2xx"``,
         ``"200-204"``; by default ``2xx``.
@@ -140,7 +141,9 @@ class ResponseValidation:
             parameter = f"response_validation.{field.name}"
             value = getattr(self, field.name)
             if checks.is_open(value):
-                raise ParameterError(f"{parameter} is {value!r} still, unrendered.", parameter=parameter)
+                raise ParameterError(
+                    f"{parameter} is {checks.shown(value)} still, unrendered.", parameter=parameter
+                )
         for parameter, path in self._named_paths():
             try:
                 compile_path(path)
@@ -239,7 +242,7 @@ class ResponseValidation:
             *(self.field_checks or {}),
             *paths_of(self.success_when or []),
         ]
-        return any(path != STATUS_CODE and not path.startswith(_HEADER_PREFIX) for path in needed)
+        return any(path != STATUS_CODE and not _is_there_to_look(path, readable=False) for path in needed)
 
     def _named_paths(self) -> Iterator[tuple[str, str]]:
         for path in self.required_fields or ():
@@ -252,7 +255,7 @@ class ResponseValidation:
 
 
 def _is_there_to_look(path: str, readable: bool) -> bool:
-    return readable or path.startswith(_HEADER_PREFIX)
+    return readable or path.startswith(_HEADER_PREFIX) or is_xpath(path)
 
 
 def _paths(value: Any, parameter: str) -> Any:

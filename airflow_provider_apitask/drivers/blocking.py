@@ -6,6 +6,7 @@ import http.client
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Self
 
 import requests
@@ -23,8 +24,9 @@ from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wa
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.drivers.blocking_adapter import Adapter, Attempt
 from airflow_provider_apitask.drivers.body import Body
-from airflow_provider_apitask.drivers.failures import Library, network_failure
+from airflow_provider_apitask.drivers.failures import Library, Progress, network_failure
 from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
+from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
 from airflow_provider_apitask.drivers.wire import UnusableError, checked_headers, wire_headers
 
 __all__ = ["BlockingTransport", "drive"]
@@ -114,9 +116,13 @@ class BlockingTransport:
 
     def _transmit(self, request: Request) -> Response | NetworkFailure:
         time.sleep(self._limit.reserve(request, time.monotonic()))
-        with Attempt(request) as attempt:
+        try:
+            upload = open_upload(request, self._options.open_file)
+        except UnusableError as error:
+            return network_failure(error, request, Progress(), _LIBRARY)
+        with upload or nullcontext(), Attempt(request, upload.size if upload else 0) as attempt:
             try:
-                with self._answer(request) as answer:
+                with self._answer(request, upload) as answer:
                     attempt.answered = True
                     headers = checked_headers([(n, _text(v)) for n, v in answer.raw.headers.items()])
                     body = Body(request, answer.status_code, headers)
@@ -132,11 +138,11 @@ class BlockingTransport:
                     raise  # a defect in here, and not what the request says
                 return network_failure(error, request, attempt, _LIBRARY)
 
-    def _answer(self, request: Request) -> requests.Response:
+    def _answer(self, request: Request, upload: OpenUpload | None) -> requests.Response:
         """Send; the classes of requests answer a challenge by a hook that sends once more."""
         connect, read = request.timeout
         proxy = self._options.proxy_for(request.url)
-        prepared = _prepared(request)
+        prepared = _prepared(request, upload)
         if self._options.worker_auth is not None and request.credentials:
             prepared.prepare_cookies({})  # those of a challenge are kept there
             prepared = self._options.worker_auth(prepared)
@@ -150,13 +156,14 @@ class BlockingTransport:
         return last
 
 
-def _prepared(request: Request) -> requests.PreparedRequest:
+def _prepared(request: Request, upload: OpenUpload | None) -> requests.PreparedRequest:
     """The request as it stands: preparing would quote the URL anew and merge header fields."""
     prepared = requests.PreparedRequest()
-    prepared.method, prepared.url, prepared.body = request.method, request.url, request.body
+    prepared.method, prepared.url = request.method, request.url
+    prepared.body = upload or request.body  # type: ignore[assignment]  # whatever can be read
     # urllib3's own type, as a dict cannot repeat a field.
     headers = urllib3.HTTPHeaderDict()
-    for name, value in wire_headers(request):
+    for name, value in upload.headers(request) if upload else wire_headers(request):
         # http.client writes Latin-1, so these are the bytes of UTF-8.
         headers.add(name, value.encode("utf-8").decode("latin-1"))
     prepared.headers = headers  # type: ignore[assignment]

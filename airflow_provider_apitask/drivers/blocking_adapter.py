@@ -40,13 +40,13 @@ class Attempt(Progress):
 
     __slots__ = ("_lock", "_over", "_socket", "_timer", "_token", "request")
 
-    def __init__(self, request: Request) -> None:
-        super().__init__()
+    def __init__(self, request: Request, upload_size: int = 0) -> None:
+        super().__init__(upload_size=upload_size)
         self.request = request
         self._lock = threading.Lock()
         self._over = False
         self._socket: socket.socket | None = None
-        self._timer = threading.Timer(total_seconds(request.timeout), self._expire)
+        self._timer = threading.Timer(total_seconds(request.timeout, upload_size), self._expire)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
+from asgiref.sync import sync_to_async
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -22,9 +24,11 @@ from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wait
 from airflow_provider_apitask.core.state import State
+from airflow_provider_apitask.core.uploads import Upload
 from airflow_provider_apitask.drivers.body import Body
 from airflow_provider_apitask.drivers.failures import Library, Progress, network_failure
 from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
+from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
 from airflow_provider_apitask.drivers.wire import (
     IDLE_SECONDS,
     MAX_FIELD_SIZE,
@@ -38,6 +42,8 @@ __all__ = ["EventLoopTransport", "drive"]
 
 #: Small, because a piece is decoded at once and can be a thousand times larger then.
 _CHUNK = 16 * 1024
+#: Bytes of a file that are read at a time, each in a thread.
+_UPLOAD_CHUNK = 256 * 1024
 #: How often the loop goes round before a request until it knows which idle connections the server has
 #: closed: twice for plain ones, three times with TLS, and one to spare. On such a one a POST is lost, and
 #: nobody could tell that it was not received.
@@ -142,22 +148,39 @@ class EventLoopTransport:
             flow.close()
 
     async def _transmit(self, request: Request) -> Response | NetworkFailure:
-        connect, read = request.timeout
         progress = Progress()
         await asyncio.sleep(self._limit.reserve(request, time.monotonic()))
+        try:
+            # A storage may look up its connection: in a thread that Airflow knows of.
+            upload = (
+                await sync_to_async(open_upload, thread_sensitive=False)(request, self._options.open_file)
+                if isinstance(request.body, Upload)
+                else None
+            )
+        except UnusableError as error:
+            return network_failure(error, request, progress, _LIBRARY)
+        with upload or nullcontext():
+            return await self._sent(request, upload, progress)
+
+    async def _sent(
+        self, request: Request, upload: OpenUpload | None, progress: Progress
+    ) -> Response | NetworkFailure:
+        connect, read = request.timeout
+        progress.upload_size = upload.size if upload else 0
         for _ in range(_LOOKS):
             await asyncio.sleep(0)
         try:
             async with self._session.request(
                 request.method,
                 URL(request.url, encoded=True),
-                headers=CIMultiDict(wire_headers(request)),
-                # Not bytes: aiohttp warns of long ones, which it writes in one go.
-                data=io.BytesIO(request.body) if request.body else request.body,
+                headers=CIMultiDict(upload.headers(request) if upload else wire_headers(request)),
+                data=_data(request, upload),
                 allow_redirects=False,
                 proxy=self._options.proxy_for(request.url),
                 timeout=aiohttp.ClientTimeout(
-                    total=total_seconds(request.timeout), sock_connect=connect, sock_read=read
+                    total=total_seconds(request.timeout, progress.upload_size),
+                    sock_connect=connect,
+                    sock_read=read,
                 ),
                 trace_request_ctx=progress,
             ) as answer:
@@ -177,6 +200,19 @@ class EventLoopTransport:
             if progress.sent:
                 raise  # a defect in here, and not what the request says
             return network_failure(error, request, progress, _LIBRARY)
+
+
+def _data(request: Request, upload: OpenUpload | None) -> Any:
+    if upload is not None:
+        return _pieces(upload)
+    # Not bytes: aiohttp warns of long ones, which it writes in one go.
+    return io.BytesIO(request.body) if isinstance(request.body, bytes) and request.body else request.body
+
+
+async def _pieces(upload: OpenUpload) -> AsyncIterator[bytes]:
+    """The body; its files are read in a thread, as a disk or a storage may take its time."""
+    while piece := await asyncio.to_thread(upload.read, _UPLOAD_CHUNK):
+        yield piece
 
 
 async def _piece(answer: aiohttp.ClientResponse, seconds: float) -> bytes:

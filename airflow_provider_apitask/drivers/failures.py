@@ -36,11 +36,13 @@ class Progress:
     :param sent: its first byte may have left.
     :param answered: status and header fields of the answer are here.
     :param expired: it took longer than :func:`total_seconds`.
+    :param upload_size: bytes of its body, where that is sent from files.
     """
 
     sent: bool = False
     answered: bool = False
     expired: bool = False
+    upload_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,10 @@ def _broken_off(
     chain: list[BaseException], request: Request, progress: Progress, library: Library
 ) -> tuple[Failure, str]:
     if progress.expired:
-        return Failure.TIMEOUT, f"not complete after {total_seconds(request.timeout):g} s"
+        return (
+            Failure.TIMEOUT,
+            f"not complete after {total_seconds(request.timeout, progress.upload_size):g} s",
+        )
     if any(map(library.is_invalid, chain)):
         return Failure.INVALID, MALFORMED
     if _first(chain, *library.timeouts):

@@ -14,6 +14,7 @@ from airflow_provider_apitask.core.auth import TokenAuth
 from airflow_provider_apitask.core.errors import ConnectionFieldError
 from airflow_provider_apitask.core.messages import Purpose, Request, Response
 from airflow_provider_apitask.core.retry import retry_after
+from airflow_provider_apitask.drivers.upload import FileOpener, open_local
 
 __all__ = ["RateLimit", "TransportOptions", "tls_context"]
 
@@ -34,6 +35,7 @@ class TransportOptions:
     :param worker_auth: an authentication of the requests library, for a worker alone.
     :param ca_field: the connection's field that names the CA bundle, for errors.
     :param cert_fields: its fields that name the client certificate and the key.
+    :param open_file: opens the files of a body; by default those of this machine alone.
     """
 
     verify: bool | str = True
@@ -43,6 +45,7 @@ class TransportOptions:
     worker_auth: Callable[[Any], Any] | None = field(default=None, repr=False)
     ca_field: str = "verify"
     cert_fields: tuple[str, str] = ("cert", "cert")
+    open_file: FileOpener = field(default=open_local, repr=False, compare=False)
 
     def proxy_for(self, url: str) -> str | None:
         """URL of the proxy for a target, None without one."""

@@ -18,6 +18,8 @@ __all__ = [
 
 #: A request may take so many read timeouts altogether, however steadily its answer drips.
 READ_PERIODS = 10
+#: Bytes per second that a body from files is sent with at least.
+SLOWEST_UPLOAD = 256 * 1024
 #: An idle connection is used again for so long. Balancers and NAT forget connections in silence after
 #: a minute or more, and a request on such a one is lost without an answer.
 IDLE_SECONDS = 60.0
@@ -42,23 +44,28 @@ class UnusableError(Exception):
         self.failure = failure
 
 
-def total_seconds(timeout: Timeout) -> float:
-    """How long one request may take altogether, from the connecting to the last byte of the answer."""
+def total_seconds(timeout: Timeout, upload_size: int = 0) -> float:
+    """How long one request may take altogether, from the connecting to the last byte of the answer.
+
+    :param upload_size: bytes of a body that is sent from files.
+    """
     connect, read = timeout
-    return connect + READ_PERIODS * read
+    return connect + READ_PERIODS * read + upload_size / SLOWEST_UPLOAD
 
 
-def wire_headers(request: Request) -> Headers:
+def wire_headers(request: Request, upload_size: int | None = None) -> Headers:
     """The header fields to send: those of the core, the length, and no default of a library.
 
     The content codings are those that ``body`` can read.
 
+    :param upload_size: bytes of a body that is sent from files.
     :raises UnusableError: where a value cannot be written; often a token that was read with its line break.
     """
     defaults = (("User-Agent", "airflow-provider-apitask"), ("Accept-Encoding", "gzip, deflate"))
     added = [(name, value) for name, value in defaults if request.headers.get(name) is None]
     if request.body is not None or request.method not in _WITHOUT_BODY:
-        added.append(("Content-Length", str(len(request.body or b""))))
+        size = upload_size if not isinstance(request.body, bytes) else len(request.body)
+        added.append(("Content-Length", str(size or 0)))
     headers = request.headers.merged(added)
     for name, value in headers:
         if _CONTROL.search(value):

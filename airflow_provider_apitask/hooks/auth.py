@@ -26,12 +26,12 @@ from airflow_provider_apitask.core.auth import (
 from airflow_provider_apitask.core.auth.oauth1 import SIGNATURE_METHODS
 from airflow_provider_apitask.core.auth.oauth2 import GRANT_TYPES
 from airflow_provider_apitask.core.auth.static import KEY_PLACES
-from airflow_provider_apitask.core.bodies import encode_body
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Timeout
 from airflow_provider_apitask.core.problem import Redact
 from airflow_provider_apitask.core.redaction import Redactor
+from airflow_provider_apitask.core.request_body import encode_body
 from airflow_provider_apitask.core.templating import expand, placeholders
 from airflow_provider_apitask.core.urls import is_absolute, join
 from airflow_provider_apitask.hooks.fields import Fields

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_apitask.core import checks
@@ -21,6 +21,7 @@ from airflow_provider_apitask.core.urls import join, origin, wire_text
 from airflow_provider_apitask.drivers.transport import TransportOptions
 from airflow_provider_apitask.hooks.auth import AUTH_FIELDS, Learned, read_auth, read_worker_auth
 from airflow_provider_apitask.hooks.fields import ConnectionLike, Fields, field_error, truth
+from airflow_provider_apitask.hooks.storage import open_file
 
 __all__ = [
     "CONN_TYPE",
@@ -65,12 +66,14 @@ def read_connection(conn: ConnectionLike, learned: Learned = lambda secret: None
     :raises ConnectionFieldError: naming the connection, the field and what is allowed.
     """
     if conn.conn_type == CONN_TYPE:
-        return _ApitaskReader(conn, learned).read()
-    if conn.conn_type == "http":
+        found = _ApitaskReader(conn, learned).read()
+    elif conn.conn_type == "http":
         from airflow_provider_apitask.hooks.http_transport import read_http_connection
 
-        return read_http_connection(conn)
-    raise field_error(conn, "conn_type", f"is {conn.conn_type!r}; an API needs {CONN_TYPE!r} or 'http'")
+        found = read_http_connection(conn)
+    else:
+        raise field_error(conn, "conn_type", f"is {conn.conn_type!r}; an API needs {CONN_TYPE!r} or 'http'")
+    return replace(found, options=replace(found.options, open_file=open_file))
 
 
 def read_timeout(conn: ConnectionLike) -> Timeout | None:

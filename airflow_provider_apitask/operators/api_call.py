@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apitask.core.call import Call
     from airflow_provider_apitask.core.events import Event
+    from airflow_provider_apitask.core.messages import Response
     from airflow_provider_apitask.core.operation import Inbound
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
@@ -49,8 +50,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param query_params: query parameters, also accepted as ``params``; a list repeats its name,
         None leaves it out. A subclass hands them to ``super().__init__`` as ``query_params``.
     :param headers: header fields; a list repeats its name.
-    :param body: a dict or list for json and form, text or bytes for raw and xml.
-    :param body_format: json (default), form, xml or raw.
+    :param body: what ``body_format`` takes; a file is ``{"path": …}``, see ``RequestSpec``.
+    :param body_format: json (default), form, multipart, xml or raw.
     :param timeout: seconds of one request, or (connect, read); by default that of the connection,
         else 30.
     :param mode: ``sync``, the answer is the result; ``async``, the answer tells of a job.
@@ -155,13 +156,13 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def execute(self, context: Context) -> Any:
         """Send the request; in async mode wait for the job, here or on the triggerer."""
-        return self._run(context, lambda run: run.begin())
+        return self._run(context, lambda: None)
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on when the trigger has seen the job end."""
         from airflow_provider_apitask.triggers.handover import take_event
 
-        return self._run(context, lambda run: run.resume(*take_event(context, event)))
+        return self._run(context, lambda: take_event(context, event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral; where that took longer than ``execution_timeout``, cancel the job."""
@@ -214,21 +215,27 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         from airflow_provider_apitask.hooks.api import ApiHook
         from airflow_provider_apitask.operators.run import CallRun
 
-        hook = ApiHook(self.api_conn_id)
-        call = self.call(context)
-        hook.api.redactor.add(*call.secrets())
-        return CallRun(call, hook, context, self._report)
+        return CallRun(self.call(context), ApiHook(self.api_conn_id), context, self._report)
 
     @checks.rendered()
-    def _run(self, context: Context, start: Callable[[CallRun], None]) -> Any:
-        """Run the call from where ``start`` puts it, until it ends or is deferred."""
+    def _run(self, context: Context, take: Callable[[], tuple[State, Response | None] | None]) -> Any:
+        """Run the call until it ends or is deferred.
+
+        :param take: takes over from the trigger; gives None where the call begins.
+        """
         from airflow.sdk.exceptions import AirflowTaskTimeout
 
         from airflow_provider_apitask.triggers.handover import for_airflow
 
         try:
+            taken = take()
+            # Known before the connection is looked up: a kill may come meanwhile.
             run = self._current = self._new_run(context)
-            start(run)
+            run.redact(*run.call.secrets())
+            if taken is None:
+                run.begin()
+            else:
+                run.resume(*taken)
             with run.transport() as transport:
                 return self._drive(context, run, transport)
         except ApiTaskError as error:
@@ -259,15 +266,24 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def _time_out_deferred(self, context: Context) -> None:
         """Cancel the job; what goes wrong is logged, as the timeout is what the task ends with."""
+        try:
+            run = self._new_run(context)
+            run.redact(*run.call.secrets())
+            run.time_out_deferred(self._handed_over(context))
+        except Exception:
+            self.log.exception("The job could not be cancelled")
+
+    def _handed_over(self, context: Context) -> State | None:
+        """The job as its handle in XCom knows it, None without one."""
         from airflow_provider_apitask.core.handle import HANDLE_KEY, read_handle
 
         try:
             ti: Any = context["ti"]
             handle = ti.xcom_pull(task_ids=ti.task_id, key=HANDLE_KEY, map_indexes=ti.map_index)
-            left = None if handle is None else read_handle(handle)
-            self._new_run(context).time_out_deferred(left)
-        except Exception:
-            self.log.exception("The job could not be cancelled")
+            return None if handle is None else read_handle(handle)
+        except Exception as error:  # noqa: BLE001 - the record in the state store will do
+            self.log.warning("The job's handle could not be read from XCom: %r", error)
+            return None
 
     def _leave_handle(self, context: Context, state: State) -> None:
         from airflow_provider_apitask.core.handle import HANDLE_KEY, handle_of

@@ -34,6 +34,7 @@ class Journal:
         self.generation = int(getattr(ti, "max_tries", 0) or 0)
         self._store: Any = context.get("task_state_store")
         self._written: State | None = None
+        self._cleared = False
 
     @property
     def lasts(self) -> bool:
@@ -46,10 +47,15 @@ class Journal:
             return None
         found = self._store.get(RECORD_KEY)
         try:
-            return Record.from_dict(found)
+            record = Record.from_dict(found)
         except ApiTaskError as error:
             log.warning("The record of an earlier try cannot be read and is not used: %s", error.message)
             return None
+        if record is None and found is not None:
+            log.warning(
+                "The record of an earlier try is of another version of this package, and is not used."
+            )
+        return record
 
     def intend(self, state: State) -> None:
         """Record that the submit is about to be sent; what goes wrong here goes before the submit."""
@@ -66,8 +72,22 @@ class Journal:
                 "Where the job stands could not be recorded, so a retry may not find it again: %r", error
             )
 
+    def clear(self, state: State | None) -> None:
+        """Record that the task was cleared while it ran: its next try is to start another job.
+
+        :param state: where the call stands, None before its first record.
+        """
+        self._cleared = True
+        state = state if state is not None else self._written
+        if state is None:
+            return
+        try:
+            self._write(state)
+        except Exception as error:  # noqa: BLE001 - the process is being killed: nobody else can help
+            log.warning("The Clear could not be recorded, so the next try goes on with this job: %r", error)
+
     def _write(self, state: State) -> None:
         if self._store is not None:
-            record = Record(generation=self.generation, state=state)
+            record = Record(generation=self.generation, state=state, cleared=self._cleared)
             self._store.set(RECORD_KEY, plain_json(record.to_dict()))
         self._written = state

@@ -141,7 +141,8 @@ def idempotency_of(given: Mapping[str, Any], context: Any) -> Idempotency | None
     parts = [ti.dag_id, ti.task_id, ti.run_id, ti.map_index, getattr(ti, "max_tries", 0)]
     if key == "try":
         parts.append(ti.try_number)
-    return Idempotency(seed="\n".join(str(part) for part in parts), header=header)
+    seed = "\n".join(str(part) for part in parts)
+    return Idempotency(seed=seed, header=header, per_try=key == "try")
 
 
 def _check_idempotency(given: Mapping[str, Any]) -> None:
@@ -156,6 +157,11 @@ def _check_idempotency(given: Mapping[str, Any]) -> None:
                 "idempotency_key has a line break or control character in it.", parameter="idempotency_key"
             )
     if header is not None:
+        if not isinstance(header, str):
+            raise ParameterError(
+                f"idempotency_header must be the name of a header field, not {checks.shown(header)}.",
+                parameter="idempotency_header",
+            )
         RequestSpec(headers={header: ""}).checked()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.durable import begin, still_unseen
+from airflow_provider_apitask.core.errors import JobCancelledError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.messages import Purpose, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation
@@ -55,6 +56,8 @@ class CallRun:
         #: How the call ended when a kill has cancelled its job.
         self._cancelled: Done | None = None
         self._timed_out = False
+        #: Held by the one cancel that a run makes.
+        self._killing = threading.Lock()
 
     @property
     def state(self) -> State:
@@ -76,6 +79,10 @@ class CallRun:
     def transport(self) -> BlockingTransport:
         """Open a session to the API; a context manager that closes it."""
         return self._hook.transport()
+
+    def redact(self, *secrets: str) -> None:
+        """Take what the author put into the request out of every text."""
+        self._hook.api.redactor.add(*secrets)
 
     # -- the ways to begin -------------------------------------------------------------------
 
@@ -114,6 +121,8 @@ class CallRun:
             done = self._cancelled
         elif self._killed is not None:
             done = self.cancel(self._killed) or done
+        if done is None and self.killed:
+            raise JobCancelledError("The task was ended before its job was submitted.")
         if done is None:
             raise RuntimeError("the operation stopped without an end")
         if done.error is not None:
@@ -129,7 +138,8 @@ class CallRun:
         def until(state: State) -> bool:
             if self._journal is not None:
                 self._journal.note(state)
-            return stop(state) or (self.killed and state.phase.waiting)
+            # Who has ended the task wants neither another submit nor to wait.
+            return stop(state) or (self.killed and (state.phase.waiting or state.phase is Phase.SUBMIT))
 
         return drive(self.operation, send, until=until, on_event=self._report)
 
@@ -147,7 +157,8 @@ class CallRun:
 
     def _warn_once(self) -> None:
         """Say what is not guaranteed on an Airflow that keeps no state of a task."""
-        safe = self.call.request.method in IDEMPOTENT_METHODS or self.call.idempotency is not None
+        key = self.call.idempotency
+        safe = self.call.request.method in IDEMPOTENT_METHODS or (key is not None and not key.per_try)
         if self._journal is not None and self._journal.generation and not safe:
             log.warning(
                 "This Airflow keeps no state of a task (3.3 does): a retry after this process was killed "
@@ -180,7 +191,7 @@ class CallRun:
     def time_out(self) -> None:
         """``execution_timeout`` is over."""
         self._timed_out = True
-        if self._operation is not None:
+        if self._operation is not None and self._killing.acquire(blocking=False):
             self.cancel("timeout")
 
     def time_out_deferred(self, left: State | None) -> None:
@@ -188,7 +199,11 @@ class CallRun:
 
         :param left: where the job stood, as far as its handle says; the record knows better.
         """
-        record = self._journal.read() if self._journal is not None else None
+        try:
+            record = self._journal.read() if self._journal is not None else None
+        except Exception as error:  # noqa: BLE001 - the handle will do
+            log.warning("The record of the job could not be read: %r", error)
+            record = None
         if record is not None and self._journal is not None and record.generation == self._journal.generation:
             left = record.state
         if left is not None:
@@ -199,25 +214,32 @@ class CallRun:
 
         In a thread, as this may interrupt anything, such as a message to Airflow that holds a lock.
         """
-        if self._timed_out or self._operation is None or self.call.job.cancel_request is None:
+        if self._timed_out or self.call.mode is Mode.SYNC:
             return
         thread = threading.Thread(target=self._kill, name="apitask-cancel", daemon=True)
         thread.start()
         thread.join(_KILL_SECONDS)
 
     def _kill(self) -> None:
+        if not self._killing.acquire(blocking=False):
+            return  # another one is at it, or was
         try:
             reason = reason_of(self._task_state())
             if reason is None:
                 log.info("The process is told to stop, its task is not ended: the job goes on.")
                 return
-            state = self.state
-            if state.phase.waiting:
+            state = self._operation.state if self._operation is not None else None
+            if reason == "clear" and self._journal is not None:
+                self._journal.clear(state)
+            if state is not None and state.phase.waiting:
                 self._cancelled = self.cancel(reason, state)
             else:
-                self._killed = reason  # while the submit is under way: its job is cancelled afterwards
+                self._killed = reason  # before or while the submit is under way: cancelled afterwards
         except Exception:
             log.exception("The job could not be cancelled")
+        finally:
+            if not self.killed:
+                self._killing.release()
 
     def _task_state(self) -> str | None:
         ti: Any = self._context["ti"]

@@ -127,18 +127,28 @@ class ApiStatusTrigger(BaseTrigger):
 
         Airflow gives this a second: what takes longer goes on by itself.
         """
-        if self._operation is None or self._operation.call.job.cancel_request is None:
+        if not isinstance(self.job, dict) or self.job.get("cancel_request") is None:
             return
-        task = asyncio.create_task(self._cancel_job(self._operation))
+        task = asyncio.create_task(self._cancel_job())
         _cancelling.add(task)
         task.add_done_callback(_cancelling.discard)
 
     async def _wait(self) -> State:
         # In a thread: importing the HTTP client takes longer than other triggers may be kept waiting.
         await asyncio.to_thread(_import_client)
+        from airflow_provider_apitask.hooks.clients import pool_of_this_loop
+
+        pool = pool_of_this_loop()
+        async with pool.hold():
+            operation = self._operation = await self._begun(pool)
+            return await self._drive(operation, pool)
+
+    async def _begun(self, pool: ClientPool) -> Operation:
+        """The operation, from the arguments and what an earlier run of this trigger has kept."""
         from airflow_provider_apitask.core.call import Call, Mode
         from airflow_provider_apitask.core.job import AsyncJob
-        from airflow_provider_apitask.hooks.clients import pool_of_this_loop
+        from airflow_provider_apitask.core.operation import Operation
+        from airflow_provider_apitask.triggers.progress import Progress
 
         call = Call(
             mode=Mode.ASYNC,
@@ -147,28 +157,24 @@ class ApiStatusTrigger(BaseTrigger):
             csrf_endpoint=self.csrf_endpoint,
             max_response_bytes=self.max_response_bytes,
         )
-        pool = pool_of_this_loop()
-        async with pool.hold():
-            return await self._drive(call, State.from_dict(self.state), pool)
-
-    async def _drive(self, call: Call, state: State, pool: ClientPool) -> State:
-        from airflow_provider_apitask.core.operation import Operation
-        from airflow_provider_apitask.core.pacing import spread_check
-        from airflow_provider_apitask.drivers.event_loop import drive
-        from airflow_provider_apitask.triggers.handover import push_answer
-        from airflow_provider_apitask.triggers.progress import Progress
-
+        state = State.from_dict(self.state)
         api = await self._first_api(pool, call.job.status_grace)
         # A thousand triggers wake at once here: each goes on in small steps, so that others get their turn.
         await asyncio.sleep(0)
-        progress = self._progress = Progress(self.task_instance, call.job, self.since)
-        state = await progress.restored(state)
+        self._progress = Progress(self.task_instance, call.job, self.since)
+        return Operation(call, api, await self._progress.restored(state), jitter=random.random)
+
+    async def _drive(self, operation: Operation, pool: ClientPool) -> State:
+        from airflow_provider_apitask.core.pacing import spread_check
+        from airflow_provider_apitask.drivers.event_loop import drive
+        from airflow_provider_apitask.triggers.handover import push_answer
+
         jitter = random.random()  # noqa: S311 - it spreads requests, and guards nothing
-        state = spread_check(call.job, state, time.time(), pool.holders, jitter)
-        operation = self._operation = Operation(call, api, state, jitter=random.random)
+        operation.state = spread_check(operation.call.job, operation.state, time.time(), pool.holders, jitter)
 
         async def sleep(seconds: float) -> None:
-            await progress.keep(operation.state)
+            if self._progress is not None:
+                await self._progress.keep(operation.state)
             await asyncio.sleep(seconds)
 
         await drive(
@@ -189,7 +195,8 @@ class ApiStatusTrigger(BaseTrigger):
             operation.api = client.api
             return await client.transport.send(request)
 
-    async def _cancel_job(self, operation: Operation) -> None:
+    async def _cancel_job(self) -> None:
+        await asyncio.to_thread(_import_client)  # it may not have come to that
         from airflow_provider_apitask.drivers.event_loop import drive
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
         from airflow_provider_apitask.triggers.kill import atask_state, reason_of
@@ -200,7 +207,10 @@ class ApiStatusTrigger(BaseTrigger):
                 reason = reason_of(await atask_state(self.task_instance))
                 if reason is None:
                     self.log.info("The trigger is told to stop, its task is not ended: the job goes on.")
-                elif event := operation.cancel(reason):
+                    return
+                # It may have been killed while it looked its connection up.
+                operation = self._operation or await self._begun(pool)
+                if event := operation.cancel(reason):
                     self._report(event)
                     await drive(operation, partial(self._send, pool, operation), on_event=self._report)
         except Exception:

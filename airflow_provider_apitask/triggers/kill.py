@@ -11,8 +11,9 @@ from typing import Any
 
 __all__ = ["atask_state", "reason_of"]
 
-#: Seconds that Airflow is waited for; without its answer nothing is cancelled.
-_PATIENCE = 30.0
+#: Seconds that Airflow is waited for; without its answer nothing is cancelled. It may take a minute where
+#: this is the first that a busy triggerer asks: nobody waits for it here.
+_PATIENCE = 300.0
 
 #: What a person (or a dagrun_timeout) makes of a task, and why its job is cancelled then.
 _REASONS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,17 +19,40 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow_provider_apitask import ApiCallOperator, ApiStatusTrigger
 
 Connect = Callable[..., None]
+#: Whether this Airflow keeps state of a task (3.3).
+HAS_STORE = hasattr(messages, "GetTaskStateStore")
+needs_store = pytest.mark.skipif(not HAS_STORE, reason="this Airflow keeps no state of a task")
 FAST = {"poll_interval": 0.02}
+
+
+class KilledError(BaseException):
+    """The process is gone: nothing of it goes on, and nobody catches it."""
 
 
 @dataclass
 class Comms:
-    """Keeps XComs as JSON, by task id, map index and key."""
+    """Keeps XComs and the state of a task as JSON, by task id, map index and key.
+
+    :param store: of the one task of a test, by key.
+    :param states: what a task's state is, by task id.
+    :param before: sees each message first, and may raise.
+    :param broken: whether XComs cannot be read or written.
+    """
 
     values: dict[tuple[str, int, str], str] = field(default_factory=dict)
+    store: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str | None] = field(default_factory=dict)
+    before: Callable[[Any], None] = lambda message: None
     broken: bool = False
 
     def send(self, message: Any) -> Any:
+        self.before(message)
+        kind = type(message).__name__
+        if kind.endswith("TaskStateStore"):
+            return self._stored(kind, message)
+        if isinstance(message, messages.GetTaskStates):
+            states = {task: self.states.get(task) for task in message.task_ids or ()}
+            return messages.TaskStatesResult(task_states=dict.fromkeys(message.run_ids or (), states))
         if self.broken:
             raise RuntimeError("the API server is down")
         key = (message.task_id, message.map_index if message.map_index is not None else -1, message.key)
@@ -40,6 +64,23 @@ class Comms:
             text = self.values.get(key)
             return messages.XComResult(key=message.key, value=None if text is None else json.loads(text))
         return None
+
+    def _stored(self, kind: str, message: Any) -> Any:
+        if kind == "SetTaskStateStore":
+            self.store[message.key] = json.dumps(message.value)
+        elif kind == "DeleteTaskStateStore":
+            self.store.pop(message.key, None)
+        elif kind == "GetTaskStateStore" and message.key in self.store:
+            return messages.TaskStateStoreResult(value=json.loads(self.store[message.key]))
+        elif kind == "GetTaskStateStore":
+            error: Any = messages.ErrorType.TASK_STORE_NOT_FOUND
+            return messages.ErrorResponse(error=error)
+        return None
+
+    def record(self) -> Any:
+        """The record of the call, None for none."""
+        text = self.store.get("api_job")
+        return None if text is None else json.loads(text)
 
     async def asend(self, message: Any) -> Any:
         return self.send(message)
@@ -59,6 +100,7 @@ class TaskInstance:
     run_id: str = "r"
     map_index: int = -1
     try_number: int = 1
+    max_tries: int = 0
     first_reschedule: datetime | None = None
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -70,6 +112,12 @@ class TaskInstance:
             key=key, task_id=task_ids, dag_id=self.dag_id, run_id=self.run_id, map_index=self.map_index
         )
 
+    @staticmethod
+    def get_task_states(**criteria: Any) -> Any:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        return RuntimeTaskInstance.get_task_states(**criteria)
+
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
 
@@ -78,8 +126,18 @@ def context_for(task: Any, **more: Any) -> Any:
     """A context as a task sees it, its fields rendered."""
     ti = more.pop("ti", None) or TaskInstance(task.task_id)
     context = {"ti": ti, "task": task, "params": {}, "logical_date": datetime(2026, 1, 2, tzinfo=UTC), **more}
+    if HAS_STORE:
+        context.setdefault("task_state_store", _store_of(ti))
     task.render_template_fields(context)
     return context
+
+
+def _store_of(ti: TaskInstance) -> Any:
+    from airflow.sdk._shared.state import TaskScope
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+
+    scope = TaskScope(dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index)
+    return TaskStateStoreAccessor(ti_id=uuid.uuid5(uuid.NAMESPACE_OID, repr(scope)), scope=scope)
 
 
 def call(**kwargs: Any) -> ApiCallOperator:

@@ -20,7 +20,7 @@ HANDLE = {"version": 1, "job_id": 1}
 CALL: list[tuple[dict[str, Any], str, str]] = [
     ({"mode": "later"}, "mode", "sync, async"),
     ({"mode": "{{ 1 }}"}, "mode", "sync, async"),
-    ({"body_format": "yaml"}, "body_format", "json, form, xml, raw"),
+    ({"body_format": "yaml"}, "body_format", "json, form, multipart, xml, raw"),
     ({"body_format": "{{ 1 }}"}, "body_format", "template"),
     ({"method": "GE T"}, "method", "GET, POST"),
     ({"method": 1}, "method", "GET, POST"),

@@ -16,7 +16,7 @@ from airflow_provider_apitask import ApiCallOperator, ApiStatusSensor, ApiStatus
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.exceptions import ApiTaskError, ParameterError
-from tests.airflow.helpers import Connect, awaited, call, context_for
+from tests.airflow.helpers import Connect, TaskInstance, awaited, call, context_for
 
 #: No number, word, path, method or name of a header.
 CANARY = "canary-s3cr3t [+&:="
@@ -39,6 +39,11 @@ SHAPES: dict[str, Callable[[str], Any]] = {
 }
 JOB = [field.name for field in fields(AsyncJob)]
 REQUEST = [field.name for field in fields(RequestSpec)]
+
+
+def _called(operator: ApiCallOperator) -> Callable[[], Any]:
+    """The check of all parameters when the task runs."""
+    return lambda: operator.call({"ti": TaskInstance()})  # type: ignore[typeddict-item]
 
 
 def _refusals(run: Callable[[], Any]) -> bool:
@@ -69,16 +74,16 @@ def _refused_at_run_time(value: Any) -> set[str]:
     is_name = isinstance(value, dict) and "a" not in value  # of a header or in extract: Jinja renders no keys
     for name in _own(ApiCallOperator):
         if name != "api_conn_id" and not (is_name and name == "headers"):
-            found |= {name} if _refusals(_at_run_time(**{name: value}).call) else set()
+            found |= {name} if _refusals(_called(_at_run_time(**{name: value}))) else set()
     for name in JOB:
         if not (is_name and name == "extract"):
             task = _at_run_time(mode="async", job={name: value})
-            found |= {f"job.{name}"} if _refusals(task.call) else set()
+            found |= {f"job.{name}"} if _refusals(_called(task)) else set()
     for name in REQUEST:
         if not (is_name and name == "headers"):
             request = {"endpoint": "/x", name: value}
             task = _at_run_time(mode="async", job={"status_request": request})
-            found |= {f"job.status_request.{name}"} if _refusals(task.call) else set()
+            found |= {f"job.status_request.{name}"} if _refusals(_called(task)) else set()
     return found
 
 
@@ -100,7 +105,7 @@ def test_whatever_stands_around_it(around: str, shape: str) -> None:
 
 def test_two_meanings_of_one_word() -> None:
     job = {"success_values": [CANARY], "failure_values": [CANARY]}
-    assert _refusals(_at_run_time(mode="async", job=job).call)
+    assert _refusals(_called(_at_run_time(mode="async", job=job)))
 
 
 @pytest.mark.parametrize("name", ["timeout", "method", "csrf_token_endpoint", "response_path"])
@@ -110,7 +115,7 @@ def test_a_template_in_an_operator(connect: Connect, name: str) -> None:
     task = call(**{name: "{{ secret }}", "retry_count": 0, **more})
     context = context_for(task, secret=CANARY)
     if name == "csrf_token_endpoint":
-        assert task.call().csrf_endpoint == CANARY  # any text is one
+        assert task.call(context).csrf_endpoint == CANARY  # any text is one
     else:
         assert _refusals(lambda: task.execute(context))
 

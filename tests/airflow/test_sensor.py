@@ -48,7 +48,7 @@ def wait(
     ti = ti or TaskInstance("s")
     while True:
         task = make()
-        context = context_for(task, ti=ti, **({} if store is None else {"task_state_store": store}))
+        context = context_for(task, ti=ti, task_state_store=store)
         if task.deferrable:
             return in_triggerer(task, context)
         try:

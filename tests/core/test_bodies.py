@@ -1,73 +1,15 @@
-"""Bodies in both directions."""
+"""Bodies of answers."""
 
 from __future__ import annotations
 
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from airflow_provider_apitask.core.bodies import decode_text, encode_body, is_html, json_or_text, parse_json
-from airflow_provider_apitask.core.errors import AnswerError, ParameterError
+from airflow_provider_apitask.core.bodies import decode_text, is_html, json_or_text, parse_json, says_xml
+from airflow_provider_apitask.core.errors import AnswerError
 
 from .helpers import make_response
-
-_FORM = "application/x-www-form-urlencoded"
-
-
-@pytest.mark.parametrize(
-    ("body", "body_format", "content", "content_type"),
-    [
-        (None, "json", None, None),
-        ({"ä": [1, None, True]}, "json", '{"ä":[1,null,true]}'.encode(), "application/json"),
-        ([], "json", b"[]", "application/json"),
-        ('{"ready": 1}', "json", b'{"ready": 1}', "application/json"),
-        (0, "json", b"0", "application/json"),
-        (b"{}", "json", b"{}", "application/json"),
-        ({"d": date(2026, 1, 2)}, "json", b'{"d":"2026-01-02"}', "application/json"),
-        ({"n": Decimal("1.50"), "i": Decimal(2)}, "json", b'{"n":1.5,"i":2}', "application/json"),
-        ({"s": {"b", "a"}}, "json", b'{"s":["a","b"]}', "application/json"),
-        ({"a": [1, 2], "b": None, "c": True, "d": "x&y"}, "form", b"a=1&a=2&c=true&d=x%26y", _FORM),
-        ("a=1", "form", b"a=1", _FORM),
-        ("<a/>", "xml", b"<a/>", "application/xml"),
-        ("text", "raw", b"text", None),
-        (b"\x00\xff", "raw", b"\x00\xff", None),
-    ],
-)  # fmt: skip
-def test_encode(body: Any, body_format: str, content: bytes | None, content_type: str | None) -> None:
-    assert encode_body(body, body_format) == (content, content_type)
-
-
-@pytest.mark.parametrize(
-    ("body", "body_format"),
-    [
-        ({"a": float("nan")}, "json"),
-        ({"a": Decimal("Infinity")}, "json"),
-        ({"a": Decimal("NaN")}, "json"),
-        ({"a": Decimal("sNaN")}, "json"),
-        ({"a": Decimal("1E+999999999")}, "json"),
-        ({"a": object()}, "json"),
-        ({(1, 2): 3}, "json"),
-        ("\ud800", "json"),
-        ([1], "form"),
-        ({"a": {"b": 1}}, "form"),
-        ({"a": 1}, "raw"),
-        ({"a": 1}, "xml"),
-        (5, "raw"),
-    ],
-)
-def test_a_body_that_does_not_fit(body: Any, body_format: str) -> None:
-    with pytest.raises(ParameterError, match="body"):
-        encode_body(body, body_format)
-
-
-def test_a_body_that_holds_itself() -> None:
-    body: list[Any] = []
-    body.append(body)
-    with pytest.raises(ParameterError):
-        encode_body(body, "json")
-
 
 #: Codecs of Python that a server may not choose.
 _NO_CHARSETS = (
@@ -86,6 +28,16 @@ _NO_CHARSETS = (
         (b"\xef\xbb\xbfx", "text/plain", "x"),
         (b"\xef\xbb\xbfx", "text/plain; charset=UTF8", "x"),
         ("ä".encode("utf-16"), "text/plain; charset=utf-16", "ä"),
+        ("ä".encode("utf-16"), "text/plain", "ä"),
+        ("ä".encode("utf-32"), None, "ä"),
+        ("\ufeffä".encode(), "text/plain; charset=latin-1", "ä"),
+        ("\ufeffä".encode("utf-16-be"), "text/plain; charset=utf-8", "ä"),
+        ("<?xml version='1.0' encoding='ISO-8859-1'?>ä".encode("latin-1"), None,
+         "<?xml version='1.0' encoding='ISO-8859-1'?>ä"),
+        ("<?xml version='1.0' encoding='ISO-8859-1'?>ä".encode(), "text/xml; charset=utf-8",
+         "<?xml version='1.0' encoding='ISO-8859-1'?>ä"),
+        ("<?xml version='1.0' encoding='nonsense'?>ä".encode(), "text/xml",
+         "<?xml version='1.0' encoding='nonsense'?>ä"),
         (b"\xff", "text/plain", "�"),
         *((b"ab", f"text/plain; charset={codec}", "ab") for codec in _NO_CHARSETS),
     ],
@@ -111,6 +63,10 @@ def test_decode(content: bytes, content_type: str, text: str) -> None:
         (b"5", "text/plain", "5"),
         (b"null", None, "null"),
         (b"123456789012345678901234567890", "application/json", 123456789012345678901234567890),
+        (b"[9007199254740993, 0.1, 1E5, -0]", "application/json", [9007199254740993, 0.1, 100000.0, 0]),
+        ('"é"'.encode("latin-1"), "application/json; charset=latin-1", "é"),
+        ('{"a": "é"}'.encode("utf-16"), "application/json", {"a": "é"}),
+        (b'{"a": 1, "a": 2}', "text/plain", '{"a": 1, "a": 2}'),
     ],
 )
 def test_json_or_text(content: bytes, content_type: str | None, value: Any) -> None:
@@ -121,7 +77,8 @@ def test_json_or_text(content: bytes, content_type: str | None, value: Any) -> N
     "content",
     [
         b"{", b"<html>", b"NaN", b"[Infinity]", b"1e999", b"-1e999", b"9" * 5000, b"{'a': 1}", b"[" * 100_000,
-        b'{"a":' * 100_000, b"\xff\xfe", b'{"a": 1} x',
+        b'{"a":' * 100_000, b"\xff\xfe", b'{"a": 1} x', b'{"a": "\xff"}', b'{"a": 1, "b": 2, "a": 1}',
+        b'[{"x": {"a": 1, "a": null}}]',
     ],
 )  # fmt: skip
 def test_no_json(content: bytes) -> None:
@@ -167,3 +124,31 @@ def test_numbers_are_exact_or_refused(content: bytes, number: Any) -> None:
 )
 def test_is_html(content: bytes, content_type: str | None, html: bool) -> None:
     assert is_html(make_response(200, content, content_type=content_type)) is html
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "why"),
+    [
+        (b'{"id": "\xe4"}', "application/json", "the byte 0xe4 at position 8 is no utf-8"),
+        (b'"\xe4"', "application/json; charset=ascii", "the byte 0xe4 at position 1 is no ascii"),
+        (b'{"status": 1, "status": 2}', None, "the name 'status' stands twice in one object"),
+        (b"[NaN]", None, "NaN is no JSON number"),
+    ],
+)
+def test_why_it_is_no_json(content: bytes, content_type: str | None, why: str) -> None:
+    with pytest.raises(AnswerError) as caught:
+        parse_json(make_response(200, content, content_type=content_type))
+    assert why in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content_type", "xml"),
+    [
+        ("text/xml", True),
+        ("application/xml; charset=utf-8", True),
+        ("application/atom+xml", True),
+        ("text/html", False),
+    ],
+)
+def test_says_xml(content_type: str, xml: bool) -> None:
+    assert says_xml(make_response(200, b"", content_type=content_type)) is xml

@@ -22,7 +22,7 @@ from airflow_provider_apitask.core.messages import Purpose
 from airflow_provider_apitask.core.operation import Operation
 from airflow_provider_apitask.core.state import Phase, State
 
-from .helpers import BASE, DROPPED, READ_TIMEOUT, T0, Driven, make_api, make_call, make_job
+from .helpers import BASE, DROPPED, READ_TIMEOUT, T0, Driven, make_api, make_call, make_job, make_response
 
 KEYED = Idempotency(seed="dag\ntask\nrun")
 JOB = f"{BASE}/jobs/7"
@@ -206,10 +206,7 @@ def submitting(**fields: Any) -> Driven:
 )
 def test_an_answer_that_decides_ends_the_intent(inbound: Any, known: bool) -> None:
     driven = submitting()
-    if isinstance(inbound, int):
-        driven.answer(inbound)
-    else:
-        driven.tell(inbound)
+    driven.operation.receive(make_response(inbound) if isinstance(inbound, int) else inbound, driven.now)
     assert (driven.state.intent_at is None) is known
 
 
@@ -303,3 +300,28 @@ def test_what_is_worth_a_record() -> None:
     assert not is_notable(state, replace(state, polls=2, status="nearly", progress=50, next_at=T0))
     for change in ({"phase": Phase.FETCH}, {"status_url": BASE}, {"intent_at": T0}, {"cancel": "kill"}):
         assert is_notable(state, replace(state, **change))
+
+
+def test_a_task_that_was_cleared_while_it_ran() -> None:
+    call = make_call(job=CANCELS, idempotency=KEYED)
+    record = Record(generation=2, state=State(phase=Phase.POLL, submission=1, **ACCEPTED), cleared=True)
+    start = begin(Record.from_dict(record.to_dict()), call, 2)
+    assert start.move.state == State(submission=2, idempotency_key=KEYED.key(2)), "another job, another key"
+    assert start.stale is not None
+
+
+def test_what_this_package_has_cancelled_is_not_cancelled_again() -> None:
+    state = State(phase=Phase.POLL, cancel="clear", **ACCEPTED)
+    assert started(state, make_call(job=CANCELS), generation=3).stale is None
+
+
+def test_a_clear_in_doubt_is_told() -> None:
+    start = started(State(intent_at=T0), generation=3)
+    assert "may run" in (start.move.event.message if start.move.event else "")
+
+
+def test_a_job_that_nobody_can_ask_for_is_not_started_again() -> None:
+    state = State(phase=Phase.SUCCEEDED, job_id="7", submitted_at=T0, inline=True)
+    move = started(state).move
+    assert move.state.phase is Phase.FAILED
+    assert "clear the task" in (move.error.message if move.error else "")

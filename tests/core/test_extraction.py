@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import MISSING, check_path, compile_path
@@ -53,11 +56,51 @@ DOCUMENT = {
         ("nothing", MISSING),
         ("$.nothing.at.all", MISSING),
         ("status.more", MISSING),
+        ("jobs.²", MISSING),
+        ("jobs.--1", MISSING),
+        (f"jobs[{'9' * 5000}]", MISSING),
+        (f"jobs.{'9' * 5000}", MISSING),
+        ("$.jobs[?(@.task-id==2)].id", MISSING),
+        ("$.jobs[?(@.id>1 && @.id<3)].id", 2),
+        ("$.jobs[*]['job_state'][0]", "RUNNING"),
         ("$.jobs[*].nothing", MISSING),
     ],
 )
 def test_find(path: str, value: Any) -> None:
     assert compile_path(path).find(DOCUMENT) == value
+
+
+def test_hyphens_are_no_minus_in_a_jsonpath_with_wildcards_or_filters() -> None:
+    document = {"jobs": [{"task-id": 1, "end-state": "x"}, {"task-id": 2, "end-state": "y"}]}
+    assert compile_path("$.jobs[*].task-id").find(document) == [1, 2]
+    assert compile_path("$.jobs[?(@.task-id==2)].end-state").find(document) == "y"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+_STEPS = st.sampled_from(
+    [*"$@.*[]()?'\"`:,|&+-/=!<>~0aé²", "..", "[*]", "[?(@.a", "==", "[0]", "[-1:]", "`len`", "xpath:", "{"]
+)
+
+
+@settings(deadline=None)  # a library is imported at the first use
+@given(_JSON, st.lists(_STEPS, max_size=8).map("".join) | st.text(max_size=10))
+def test_any_path_is_refused_or_finds_something(document: Any, path: str) -> None:
+    for text in (path, f"${path}"):
+        with suppress(ParameterError):
+            check_path(text, "p")
+            compile_path(text).find(document)
+
+
+@settings(deadline=None)  # a library is imported at the first use
+@given(_JSON, st.text(max_size=5).filter(lambda name: "'" not in name))
+def test_what_stands_at_a_name_is_found(value: Any, name: str) -> None:
+    path = f"['{name}'][0]"
+    check_path(path, "p")
+    assert compile_path(path).find({name: [value]}) is value
 
 
 @pytest.mark.parametrize("document", [None, True, 5, 1.5, "text", [], {}, [[]], {"status": None}])

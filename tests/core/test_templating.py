@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.templating import expand, expand_url, placeholders
@@ -33,6 +36,12 @@ VALUES: dict[str, Any] = {
         (r"\{no\} {yes}", ["yes"]),
         ('{"a": {"b": 1}}', []),
         ("{}{ }{1}", []),
+        (
+            "{/job/id} {//x:id[@n='1, 2']} {./a} {xpath:count(//a)}",
+            ["/job/id", "//x:id[@n='1, 2']", "./a", "xpath:count(//a)"],
+        ),
+        ("{/* comment */} {/} {//} {../a} {a:b}", []),
+        (r"\\{a} \d {b}", ["b"]),
         ({"{k}": ["{v}", {"x": "{w}"}], "n": 5}, ["k", "v", "w"]),
         (None, []),
     ],
@@ -53,6 +62,9 @@ def test_placeholders(text: Any, paths: list[str]) -> None:
         ('{"a": 1}', '{"a": 1}'),
         ({"{id}": ["{id}", ("{$.jobs[0].id}",)], "n": 1.5}, {5: [5, [7]], "n": 1.5}),
         (b"{id}", b"{id}"),
+        (r"\d+\\{2\} \n", r"\d+\{2} \n"),
+        ({"{list}": {"deep": [{"{run-id}": "{none}"}]}}, {'[1,"ä"]': {"deep": [{"a:b+c/d e": None}]}}),
+        (r"\{{id}\}", "{5}"),
     ],
 )
 def test_expand(template: Any, expanded: Any) -> None:
@@ -83,6 +95,29 @@ def test_expand(template: Any, expanded: Any) -> None:
 )
 def test_expand_url(template: str, url: str) -> None:
     assert expand_url(template, VALUES.__getitem__, "https://h/v1") == url
+
+
+@pytest.mark.parametrize("template", ["/x/{list}", "{list}", "/{dict}?x"])
+def test_a_url_needs_one_value(template: str) -> None:
+    values = {**VALUES, "dict": {"a": 1}}
+    with pytest.raises(AnswerError, match=r"\{(list\} is a list of 2|dict\} is an object), and the URL '"):
+        expand_url(template, values.__getitem__, "https://h/v1")
+
+
+@given(st.text(st.sampled_from('{}\\ax $/."')))
+def test_escaped_braces_come_out_as_they_were(text: str) -> None:
+    escaped = text.replace("{", r"\{").replace("}", r"\}")
+    assert list(placeholders(escaped)) == []
+    assert expand({"k": [escaped, "{id}"]}, VALUES.__getitem__) == {"k": [text, 5]}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_a_value_comes_back_out_of_a_url(value: str) -> None:
+    url = expand_url("/x/{v}/y?q={v}", lambda path: value, "https://h")
+    parts = urlsplit(f"https://h{url}")
+    assert unquote(parts.path.split("/")[2]) == value
+    assert len(parts.path.split("/")) == 4
+    assert parse_qsl(parts.query, keep_blank_values=True) == [("q", value)]
 
 
 @pytest.mark.parametrize("template", ["/x/{none}", "/x/{empty}/y", "{none}", "{empty}/y"])

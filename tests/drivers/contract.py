@@ -135,17 +135,21 @@ class Seen:
             # Fields in the order of their names; clients may write them in an order of their own.
             texts = [self.without_address(request.decode()).lower() for request in self.server.requests]
             return [sorted(text.split("\r\n")) for text in texts]
-        return [
-            (
-                r.method,
-                self.without_address(r.target),
-                sorted(
-                    ((n.lower(), self.without_address(v)) for n, v in r.headers), key=lambda pair: pair[0]
-                ),
-                r.body,
-            )
-            for r in self.server.history
+        return [self._comparable(request) for request in self.server.history]
+
+    def _comparable(self, request: Any) -> tuple[Any, ...]:
+        """A request without the server's address, and without its boundary, other each time too."""
+        mark = (request.header("Content-Type") or "").partition("boundary=")[2] or "\0"
+        fields = [
+            (name.lower(), self.without_address(value).replace(mark, "BOUNDARY"))
+            for name, value in request.headers
         ]
+        return (
+            request.method,
+            self.without_address(request.target),
+            sorted(fields, key=lambda pair: pair[0]),
+            request.body.replace(mark.encode(), b"BOUNDARY") if mark != "\0" else request.body,
+        )
 
 
 @dataclass

@@ -109,8 +109,8 @@ def test_client_certificate_that_is_not_accepted(place: str, who: str, certifica
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"ca_bundle": "/nowhere/ca.pem"}, "verify"),
-        ({"client_cert": "/nowhere/cert.pem"}, "cert"),
+        ({"ca_bundle": "/nowhere/ca.pem"}, "ca_bundle"),
+        ({"client_cert": "/nowhere/cert.pem"}, "client_cert"),
         ({"client_key": "/nowhere/key.pem"}, "client_cert"),
         ({"verify": "perhaps"}, "verify"),
     ],

@@ -33,7 +33,7 @@ def test_size(size: int, *, chunked: bool) -> None:
     if size == LIMIT:
         assert len(seen.value) == LIMIT
     else:
-        check(seen, "GET", f"over {LIMIT} bytes", received=True)  # the server has decided about the POST
+        check(seen, "POST", f"over {LIMIT} bytes", received=True)
         assert "max_response_bytes" in seen.error.message
 
 

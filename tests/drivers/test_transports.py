@@ -156,7 +156,7 @@ def test_files_that_cannot_be_read(options: dict[str, str], send: Send) -> None:
     with pytest.raises(ConnectionFieldError) as raised:
         send(request("https://127.0.0.1:1/"), options=TransportOptions(**options))  # type: ignore[arg-type]
     (name,) = options
-    assert raised.value.data == {"field": name}
+    assert raised.value.data == {"field": name, "conn_id": "the_api"}
     assert options[name] in raised.value.message
 
 

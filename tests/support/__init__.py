@@ -13,7 +13,7 @@ import json as jsonlib
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Recorded:
     """``time.monotonic()`` at the end of the request."""
     connection: int
     """Which TCP connection carried it, counted from 1."""
+    peer: int = field(default=0, compare=False)
+    """The sender's TCP port, by which its process can be found."""
 
     def headers_all(self, name: str) -> list[str]:
         """Every value of a header, in the order sent."""

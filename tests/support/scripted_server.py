@@ -255,7 +255,8 @@ class _Handler(BaseHTTPRequestHandler):
         pairs = parse_qsl(query, keep_blank_values=True)
         number = self.server.number(self.connection)
         at = time.monotonic()
-        request = Recorded(self.command, target, path, pairs, self.headers.items(), body, at, number)
+        headers, peer = self.headers.items(), self.client_address[1]
+        request = Recorded(self.command, target, path, pairs, headers, body, at, number, peer)
         answer = self.server.script.answer(request)
         if not self._waited(self.server.script.hang_limit if answer.hang else answer.delay):
             return

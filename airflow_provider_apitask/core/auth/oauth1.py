@@ -69,12 +69,13 @@ class OAuth1Auth(Auth):
             realm=s.realm or None,
         )
         # Only the parameters of a form are part of the signature (RFC 5849 §3.4.1.3.1).
+        form = request.body if isinstance(request.body, bytes) else b""
         is_form = (request.headers.get("Content-Type") or "").lower().startswith(_FORM)
         try:
             _, fields, _ = client.sign(
                 _strict(request.url),
                 request.method,  # type: ignore[arg-type]  # the stubs know some methods only
-                (request.body or b"").decode() if is_form else None,
+                form.decode() if is_form else None,
                 {"Content-Type": _FORM} if is_form else None,
             )
         except ValueError:

@@ -11,8 +11,9 @@ from airflow_provider_apitask.core.auth.base import Steps
 from airflow_provider_apitask.core.auth.token import Token, TokenAuth
 from airflow_provider_apitask.core.bodies import parse_json
 from airflow_provider_apitask.core.errors import AnswerError
-from airflow_provider_apitask.core.extraction import MISSING, compile_path
+from airflow_provider_apitask.core.extraction import MISSING, compile_path, is_xpath
 from airflow_provider_apitask.core.messages import Request, Response, cookie_pairs
+from airflow_provider_apitask.core.xml import parse_xml
 
 __all__ = ["SessionAuth", "SessionSettings"]
 
@@ -119,6 +120,6 @@ def _find(response: Response, path: str) -> Any:
                 return cookie[name].value
         return MISSING
     try:
-        return compile_path(path).find(parse_json(response))
+        return compile_path(path).find(parse_xml(response) if is_xpath(path) else parse_json(response))
     except AnswerError:
         return MISSING

@@ -72,9 +72,17 @@ def test_a_token_that_is_a_cookie_keeps_the_others() -> None:
     assert cookies == ["csrftoken=c; sid=t-1"]
 
 
+def test_a_token_in_xml() -> None:
+    auth = session("/r/@token")
+    steps, _ = pump(auth.flow(a_request()), server(make_response(200, b"<r token='t-1'/>")))
+    assert steps[-1].headers.get("Authorization") == "Bearer t-1"
+
+
 @pytest.mark.parametrize(
     ("path", "answer"),
     [
+        ("/r/token", make_response(200, b"<r><session>s3cret</session></r>")),
+        ("/r/token", make_response(200, {"token": "s3cret"})),
         ("$.sessionId", make_response(200, {"session": "s3cret"})),
         ("$.sessionId", make_response(200, {"sessionId": None, "x": "s3cret"})),
         ("$.sessionId", make_response(200, {"sessionId": "", "x": "s3cret"})),

@@ -1,0 +1,198 @@
+"""The body of a request: what an author gives becomes bytes, or an upload that is sent piece by piece."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Mapping
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from airflow_provider_apitask.core.bodies import XML_ENCODING
+from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.uploads import FileRef, Upload, encode_multipart, is_file
+from airflow_provider_apitask.core.urls import query_text, wire_text
+
+__all__ = ["BODY_FORMATS", "encode_body"]
+
+#: Format name → media type; parameters such as ``charset`` are left out, as some servers refuse them.
+#: The boundary of ``multipart`` is chosen where the request is sent, anew each time.
+BODY_FORMATS: dict[str, str | None] = {
+    "json": "application/json",
+    "form": "application/x-www-form-urlencoded",
+    "multipart": "multipart/form-data",
+    "xml": "application/xml",
+    "raw": None,
+}
+
+#: Names as XML 1.0 §2.3 has them, a little narrower; with the prefixes that xmltodict takes.
+_XML_KEY = re.compile(r"@?[^\W\d][\w.\-]*(?::[^\W\d][\w.\-]*)?|\#text")
+#: What no XML document can hold (XML 1.0 §2.2), not even as a reference.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def encode_body(body: Any, body_format: str) -> tuple[bytes | Upload | None, str | None]:
+    """Encode a body and name its media type.
+
+    :returns: the body and its Content-Type; None for both where there is no body.
+    :raises ParameterError: where the body does not fit the format.
+    """
+    if body is None:
+        return None, None
+    content_type = BODY_FORMATS[body_format]
+    if body_format == "multipart":
+        return encode_multipart(body, _json_text), content_type
+    if isinstance(body, FileRef):  # raw
+        return Upload.of_file(body), body.content_type
+    if isinstance(body, bytes):
+        return body, content_type
+    try:
+        return _text(body, body_format), content_type
+    except UnicodeEncodeError as error:
+        raise ParameterError(f"body cannot be written as UTF-8: {error}.", parameter="body") from None
+
+
+def _text(body: Any, body_format: str) -> bytes:
+    if body_format == "xml":
+        return _xml(body)
+    if body_format == "form":
+        return _form(body).encode()
+    if isinstance(body, str):
+        # In json, text is taken as JSON that somebody has rendered already.
+        return body.encode()
+    if body_format == "json":
+        return _json_text(body).encode()
+    more = "; a file is {'path': …}" if is_file(body) else "; body_format='json' takes dicts and lists"
+    raise ParameterError(
+        f"body must be text or bytes with body_format={body_format!r}, not {type(body).__name__}{more}.",
+        parameter="body",
+    )
+
+
+def _form(body: Any) -> str:
+    if isinstance(body, str):
+        return body
+    if not isinstance(body, Mapping):
+        raise ParameterError(
+            f"body must be a dict or text with body_format='form', not {type(body).__name__}.",
+            parameter="body",
+        )
+    return query_text(body.items(), "body")
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+
+class _InexactError(Exception):
+    """A decimal that no float is equal to: the encoder of the standard library cannot write it."""
+
+
+def _json_text(body: Any) -> str:
+    try:
+        try:
+            return json.dumps(
+                body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
+            )
+        except _InexactError:
+            return _exact(body)
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        # Of a float Python does not always say which it was.
+        why = "NaN and infinity are no JSON numbers (RFC 8259 §6)" if "Out of range" in str(error) else error
+        raise ParameterError(f"body cannot be written as JSON: {why}.", parameter="body") from None
+
+
+def _plain(value: Any) -> Any:
+    """A value as one that JSON has: ISO 8601 for dates, numbers exact."""
+    if isinstance(value, (date, time)):  # and datetime
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, (bytes, UUID)):
+        return wire_text(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    if hasattr(value, "__iter__"):  # lazy XCom sequences
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _number(value: Decimal) -> int | float:
+    if not value.is_finite():
+        raise ValueError(f"{value} is no JSON number (RFC 8259 §6)")
+    if value.as_tuple().exponent in (0, 1, 2, 3):
+        return int(value)
+    # By its shortest text, which is what is written: 0.1 is not the binary fraction behind it.
+    if Decimal(repr(float(value))) == value:
+        return int(value) if value == value.to_integral_value() else float(value)
+    raise _InexactError
+
+
+def _exact(value: Any) -> str:
+    """JSON with the digits of each decimal as they are."""
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError(f"{value} is no JSON number (RFC 8259 §6)")
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_name(name)}:{_exact(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_exact, value)) + "]"
+    if value is None or isinstance(value, (str, int, float)):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _exact(_plain(value))
+
+
+def _name(key: Any) -> str:
+    """A key as the encoder of the standard library writes it: numbers and booleans are texts then."""
+    return json.dumps({key: 0}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))[1:-3]
+
+
+# -- XML -------------------------------------------------------------------------------------------
+
+
+def _xml(body: Any) -> bytes:
+    if isinstance(body, str):
+        # What its declaration says is what a server reads it by.
+        declared = XML_ENCODING.match(body.lstrip("\ufeff")[:200].encode("ascii", "replace"))
+        encoding = declared[1].decode() if declared else "utf-8"
+        try:
+            codecs.lookup(encoding)
+            return body.encode(encoding, "strict" if encoding.lower() == "utf-8" else "xmlcharrefreplace")
+        except LookupError:
+            raise ParameterError(
+                f"body declares the encoding {encoding!r}, which is not known.", parameter="body"
+            ) from None
+    if not isinstance(body, Mapping):
+        raise ParameterError(
+            f"body must be a dict or text with body_format='xml', not {type(body).__name__}.",
+            parameter="body",
+        )
+    import xmltodict
+
+    try:
+        text = xmltodict.unparse(_xml_plain(body))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ParameterError(f"body cannot be written as XML: {error}.", parameter="body") from None
+    return str(text).encode()
+
+
+def _xml_plain(value: Any) -> Any:
+    """The same of dicts, lists and texts alone; a name that could break out of its tag is refused."""
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str) or not _XML_KEY.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of an element, '@attribute' or '#text'")
+        return {name: _xml_plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_xml_plain(item) for item in value]
+    if value is None:
+        return None
+    text = wire_text(value)
+    if found := _NOT_IN_XML.search(text):
+        raise ValueError(f"the character {found[0]!r} cannot stand in XML")
+    return text

@@ -1,0 +1,181 @@
+"""Reading a value out of an XML answer by XPath 1.0.
+
+The document is read without anything it could bring along: no entities but the five of XML itself, no DTD,
+no files, no network, and no more of it than fits.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.bodies import decode_text
+from airflow_provider_apitask.core.errors import AnswerError, ParameterError
+from airflow_provider_apitask.core.messages import Response
+from airflow_provider_apitask.core.missing import MISSING
+
+__all__ = ["XPath", "XmlDocument", "parse_xml"]
+
+#: Elements and attributes at most, roughly: each takes some 100 bytes of memory for as few as 4 of text.
+MAX_NODES = 1_000_000
+_DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
+#: What may stand before the root: comments, processing instructions, a DOCTYPE.
+_MISC = re.compile(r"\s+|<!--.*?-->|<\?.*?\?>", re.DOTALL)
+_ENTITY = re.compile(r"&(?!(?:lt|gt|amp|quot|apos);)[\w.:-]{1,50};")
+_DOCTYPE = re.compile(r"<!DOCTYPE(?:[^\[\]<>\"']|\"[^\"]*\"|'[^']*')*(?P<end>.?)", re.DOTALL)
+
+
+class XmlDocument:
+    """A parsed XML document.
+
+    Its elements in the default namespace have none here, so that a path is written as the document is.
+
+    :param namespaces: prefixes as the document declares them; of one declared twice, the first.
+    """
+
+    __slots__ = ("namespaces", "root")
+
+    def __init__(self, root: Any, namespaces: dict[str, str]) -> None:
+        self.root = root
+        self.namespaces = namespaces
+
+
+def parse_xml(response: Response) -> XmlDocument | None:
+    """The body as XML; an empty body is None.
+
+    :raises AnswerError: where it is none, or one that is not read; without a text about the request.
+    """
+    text = decode_text(response)
+    if not text.strip():
+        return None
+    _refuse_bombs(text)
+    from lxml import etree
+
+    parser = etree.XMLPullParser(
+        events=("start-ns",),
+        encoding="utf-8",  # decoded by the one place that knows about charsets
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        parser.feed(_DECLARATION.sub("", text, count=1).lstrip().encode("utf-8", "replace"))
+        root = parser.close()
+    except etree.XMLSyntaxError as error:
+        _refuse_entities(text)  # libxml2 does not always say that it was one
+        raise AnswerError(f"the body is not XML ({error.msg})") from None
+    found: dict[str, str] = {}
+    for _, (prefix, uri) in parser.read_events():
+        found.setdefault(prefix or "", uri)
+    if found.pop("", None):
+        for element in root.iter("{*}*"):
+            if element.prefix is None:
+                element.tag = etree.QName(element).localname
+    return XmlDocument(root, found)
+
+
+class XPath:
+    """A compiled XPath 1.0.
+
+    An element is its text, or a dict where it has elements in it: names to values, ``@name`` for
+    attributes and ``#text``, a list for a name that stands there more than once.
+
+    :raises ParameterError: where it is none.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        from lxml import etree
+
+        self._text = text
+        try:
+            etree.XPath(text)
+            etree.fromstring("<a/>").xpath(text)  # tells of unknown functions and wrong arguments too
+        except (etree.XPathError, ValueError) as error:
+            if "namespace prefix" in str(error):
+                return  # known when there is a document
+            why = f": {error}" if checks.quotes() else "."
+            raise ParameterError(f"{checks.shown(text)} is no valid XPath{why}", parameter="path") from None
+
+    def find(self, document: Any) -> Any:
+        """The value in an :class:`XmlDocument`: ``MISSING`` for none, a list for several."""
+        values = self.find_all(document)
+        if not values:
+            return MISSING
+        return values[0] if len(values) == 1 else values
+
+    def find_all(self, document: Any) -> list[Any]:
+        """Each value that it matches in an :class:`XmlDocument`."""
+        if not isinstance(document, XmlDocument):
+            return []
+        from lxml import etree
+
+        try:
+            found = document.root.xpath(self._text, namespaces=document.namespaces, smart_strings=False)
+        except (etree.XPathError, ValueError):
+            # A prefix that this document does not declare, a function of what it does not have: no match.
+            return []
+        if isinstance(found, bool):
+            return [found]
+        if isinstance(found, float):
+            if not math.isfinite(found):
+                return []  # as XPath says "no number"
+            return [int(found) if found.is_integer() else found]
+        return [_value(item) for item in found] if isinstance(found, list) else [str(found)]
+
+
+def _value(node: Any) -> Any:
+    if isinstance(node, tuple):  # a namespace: prefix and URI
+        return node[1]
+    if not hasattr(node, "tag"):
+        return str(node)  # a text or an attribute
+    if len(node) == 0:
+        return (node.text or "").strip()
+    found: dict[str, Any] = {f"@{_name(node, key)}": text for key, text in node.attrib.items()}
+    text = "".join((node.text or "", *(child.tail or "" for child in node))).strip()
+    for child in node:
+        name, value = _name(child, child.tag), _value(child)
+        if name not in found:
+            found[name] = value
+        elif isinstance(found[name], list):
+            found[name].append(value)
+        else:
+            found[name] = [found[name], value]
+    if text:
+        found["#text"] = text
+    return found
+
+
+def _name(node: Any, tag: str) -> str:
+    """A name as the document writes it, with its prefix."""
+    uri, brace, local = tag.rpartition("}")
+    if not brace:
+        return tag
+    prefix = next((p for p, known in node.nsmap.items() if known == uri[1:] and p), None)
+    return f"{prefix}:{local}" if prefix else local
+
+
+def _refuse_bombs(text: str) -> None:
+    if text.count("<") + text.count("=") > MAX_NODES:
+        raise AnswerError(f"the body is XML of more than {MAX_NODES} elements and attributes")
+    position = 0
+    while match := _MISC.match(text, position):
+        position = match.end()
+    doctype = _DOCTYPE.match(text, position)
+    if doctype and doctype["end"] != ">":
+        # Entities are declared nowhere else; without them, a DOCTYPE is a mere name.
+        raise AnswerError("the body is XML with a DTD of its own, which can declare entities and is not read")
+    if doctype:
+        # They may be declared in the DTD that it names, which is not fetched: their text would be missing.
+        _refuse_entities(text)
+
+
+def _refuse_entities(text: str) -> None:
+    if found := _ENTITY.search(text):
+        raise AnswerError(f"the body is XML with the entity {found[0]}, which is not read")
