@@ -453,4 +453,10 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "task-decorators": [
+            {
+                "name": "api_call",
+                "class-name": "airflow_provider_apitask.decorators.api_call.api_call_task",
+            }
+        ],
     }

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.bodies import is_html, json_or_text, parse_json, says_json, says_xml
 from airflow_provider_apitask.core.errors import AnswerError
-<<<<<<< HEAD
-from airflow_provider_apitask.core.extraction import MISSING, compile_path
-=======
 from airflow_provider_apitask.core.extraction import MISSING, compile_path, is_xpath
-from airflow_provider_apitask.core.job import AsyncJob
->>>>>>> main
 from airflow_provider_apitask.core.messages import Request, Response
 from airflow_provider_apitask.core.problem import Redact, cut, first_text, reason, status_line
 from airflow_provider_apitask.core.status import StatusWords, Verdict

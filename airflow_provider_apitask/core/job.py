@@ -15,7 +15,7 @@ from airflow_provider_apitask.core.conditions import (
     which_holds,
 )
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.extraction import check_path, compile_path
+from airflow_provider_apitask.core.extraction import check_path, compile_path, is_xpath
 from airflow_provider_apitask.core.reconcile_spec import Reconcile
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.status import StatusWords, Verdict
@@ -283,11 +283,11 @@ class AsyncJob:
         return self.status_path is not None or self.asks_for_status
 
     @property
-    def reads_body_for_success(self) -> bool:
-        """Whether ``success_when`` looks into the body."""
+    def needs_json_for_success(self) -> bool:
+        """Whether ``success_when`` looks into a body of JSON."""
+        paths = paths_of(self.success_when or [])
         return any(
-            path != STATUS_CODE and not path.startswith("headers.")
-            for path in paths_of(self.success_when or [])
+            path != STATUS_CODE and not path.startswith("headers.") and not is_xpath(path) for path in paths
         )
 
     @property

@@ -100,7 +100,7 @@ def _read_status(turn: Turn, response: Response) -> Move:
     status, verdict = read_status(reading, job, turn.words)
     if job.success_when is not None and (job.status_path is None or verdict in (None, Verdict.SUCCEEDED)):
         # Nothing but that condition means success, and a word that nobody declared means nothing.
-        if response.status not in (202, 204) and job.reads_body_for_success and not reading.has_json:
+        if response.status not in (202, 204) and job.needs_json_for_success and not reading.has_json:
             return _check_failed(turn, f"{reading.shown} without the JSON that job.success_when looks at")
         return _moved(turn, _known(turn, reading), response)
     if verdict is None:

@@ -1,16 +1,10 @@
 r"""``{path}`` placeholders: values of earlier answers of the same call, in later requests.
 
-<<<<<<< HEAD
-``{runId}``, ``{result.id}``, ``{$.jobs[0].id}``, ``{headers.Location}``. Braces around anything
-that is no path, such as JSON text, stay as they are; ``\{`` and ``\}`` write literal braces. In a URL
-``{+name}`` keeps the slashes of a value that is a path itself (RFC 6570 §3.2.3).
-Jinja comes first, so ``{{ … }}`` never arrives here.
-=======
 ``{runId}``, ``{result.id}``, ``{$.jobs[0].id}``, ``{/job/id}`` of XML, ``{headers.Location}``. Braces
 around anything that is no path, such as JSON text, stay as they are; ``\{`` and ``\}`` write literal
-braces, and a backslash before anything else is a backslash. Jinja comes first, so ``{{ … }}`` never
-arrives here, and it leaves ``\{`` alone.
->>>>>>> main
+braces, and a backslash before anything else is a backslash. In a URL ``{+name}`` keeps the slashes of
+a value that is a path (RFC 6570 §3.2.3). Jinja comes first, so ``{{ … }}`` never arrives here, and it
+leaves ``\{`` alone.
 """
 
 from __future__ import annotations
@@ -29,20 +23,13 @@ __all__ = ["Lookup", "expand", "expand_url", "placeholders"]
 #: Gives the value of a path, or raises what names it.
 Lookup = Callable[[str], Any]
 
-<<<<<<< HEAD
-_PATH = r"""(?P<path>\$[^{}]*|[A-Za-z_@][^{}\s"':,]*)\}"""
-_PLACEHOLDER = re.compile(rf"\\(?P<brace>[{{}}])|\{{{_PATH}")
-_IN_URL = re.compile(rf"\\(?P<brace>[{{}}])|\{{(?P<keep>\+?){_PATH}")
-=======
-_PLACEHOLDER = re.compile(
-    r"""\\(?P<brace>[{}])|\{(?P<path>
+_PATH = r"""(?P<path>
         \$[^{}]*                                     # JSONPath
         | (?://?|\./+)[A-Za-z_@][^{}]* | xpath:[^{}]+  # XPath
         | [A-Za-z_@][^{}\s"':,]*                     # a name or a dotted path
-    )\}""",
-    re.VERBOSE,
-)
->>>>>>> main
+    )\}"""
+_PLACEHOLDER = re.compile(r"\\(?P<brace>[{}]) | \{" + _PATH, re.VERBOSE)
+_IN_URL = re.compile(r"\\(?P<brace>[{}]) | \{(?P<keep>\+?)" + _PATH, re.VERBOSE)
 
 
 def placeholders(value: Any) -> Iterator[str]:

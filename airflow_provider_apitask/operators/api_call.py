@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
     from airflow_provider_apitask.operators.run import CallRun
 
-__all__ = ["ApiCallOperator"]
+__all__ = ["ApiCallOperator", "default_deferrable"]
 
 
 class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
@@ -135,7 +135,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.mode = mode_of(mode, job)
         self.job = AsyncJob.as_template(job)
         self.wait_for_completion = wait_for_completion
-        self.deferrable = _default_deferrable(self.mode) if deferrable is None else deferrable
+        self.deferrable = default_deferrable(self.mode) if deferrable is None else deferrable
         self.retry_count = retry_count
         self.retry_wait = retry_wait
         self.idempotency_key = idempotency_key
@@ -302,7 +302,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.log.info("%s", event.message)
 
 
-def _default_deferrable(mode: str) -> bool:
+def default_deferrable(mode: str) -> bool:
+    """Whether a call waits on the triggerer where its author says nothing."""
     return mode == "async" or conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
