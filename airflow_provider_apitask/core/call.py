@@ -11,8 +11,9 @@ from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.retry import RetryPolicy
+from airflow_provider_apitask.core.validation import ResponseValidation
 
-__all__ = ["Call", "Mode"]
+__all__ = ["Call", "Handling", "Mode"]
 
 
 class Mode(StrEnum):
@@ -20,6 +21,14 @@ class Mode(StrEnum):
 
     SYNC = "sync"
     ASYNC = "async"
+
+
+class Handling(StrEnum):
+    """What becomes of the answer that is the result."""
+
+    STORE = "store"
+    VALIDATE = "validate"
+    IGNORE = "ignore"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +39,8 @@ class Call:
     :param mode: sync, the answer is the result; async, the answer tells of a job.
     :param retry: in-task retries of the submit.
     :param response_path: the part of a synchronous answer that is the result.
+    :param handling: store, it is checked and handed on; validate, it is checked; ignore, neither.
+    :param validation: what a good result is; None for a 2xx.
     :param timeout: seconds of one request, or (connect, read); None takes the connection's.
     :param csrf_endpoint: where a CSRF token is fetched for each unsafe request, empty for the URL of
         that request itself; None where none is needed.
@@ -42,10 +53,18 @@ class Call:
     job: AsyncJob = field(default_factory=AsyncJob)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     response_path: str | None = None
+    handling: Handling = Handling.STORE
+    validation: ResponseValidation | None = None
     timeout: Any = None
     csrf_endpoint: str | None = None
     max_response_bytes: int | None = None
     idempotency: Idempotency | None = None
+
+    def accepts(self, status: int) -> bool:
+        """Whether an HTTP code is that of a good result."""
+        if self.validation is None or self.handling is Handling.IGNORE:
+            return 200 <= status < 300
+        return self.validation.accepts(status)
 
     def secrets(self) -> Iterator[str]:
         """The credentials that the author put into the requests: a server may repeat them."""

@@ -9,6 +9,7 @@ that only names members and items, as most do; then no library is needed either.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Protocol
@@ -173,18 +174,21 @@ class _JsonPath:
         from jsonpath_ng.ext import parse
 
         errors = (JSONPathError, ValueError, TypeError, AttributeError, RecursionError)
-        try:
+        with warnings.catch_warnings():
+            # Of operators that its next version drops: the author hears of them then.
+            warnings.simplefilter("ignore", DeprecationWarning)
             try:
-                self._expression = parse(text)
-            except errors:
-                # Old versions of jsonpath-ng do not know the "and" of RFC 9535.
-                older = _AND.sub(lambda match: "&" if match[0] == "&&" else match[0], text)
-                if older == text:
-                    raise
-                self._expression = parse(older)
-        except errors as error:
-            why = f": {error}" if quotes() else "."
-            raise ParameterError(f"{shown(text)} is no valid JSONPath{why}", parameter="path") from None
+                try:
+                    self._expression = parse(text)
+                except errors:
+                    # Old versions of jsonpath-ng do not know the "and" of RFC 9535.
+                    older = _AND.sub(lambda match: "&" if match[0] == "&&" else match[0], text)
+                    if older == text:
+                        raise
+                    self._expression = parse(older)
+            except errors as error:
+                why = f": {error}" if quotes() else "."
+                raise ParameterError(f"{shown(text)} is no valid JSONPath{why}", parameter="path") from None
 
     def find(self, document: Any) -> Any:
         return _one_or_list(self.find_all(document))

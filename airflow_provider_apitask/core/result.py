@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading, result_of
-from airflow_provider_apitask.core.call import Call, Mode
+from airflow_provider_apitask.core.call import Call, Handling, Mode
 from airflow_provider_apitask.core.errors import ApiTaskError, RequestFailedError
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.messages import Response
@@ -24,7 +25,8 @@ def read_result(turn: Turn) -> Move:
     """Read the answer to a request for the result: a failing one is repeated, never the job."""
     state, response = turn.state, turn.inbound
     # Some servers say 202 all along, so the status answer may hold the result and say it still.
-    if isinstance(response, Response) and response.ok and (response.status != 202 or state.inline):
+    good = isinstance(response, Response) and (response.ok or turn.call.accepts(response.status))
+    if isinstance(response, Response) and good and (response.status != 202 or state.inline):
         return take_result(turn.call, state, turn.reading(response))
     since = state.failing_since if state.failing_since is not None else turn.now
     window_ends = since + (_NOT_READY_GRACE if _not_ready(turn) else turn.call.job.status_grace)
@@ -54,8 +56,7 @@ def take_result(call: Call, state: State, reading: Reading) -> Move:
     sync = call.mode is Mode.SYNC
     name, path = ("response_path", call.response_path) if sync else ("job.result_path", call.job.result_path)
     try:
-        reading.refuse_html()
-        value = result_of(reading, name, path)
+        value = _value(call, reading, name, path)
     except ApiTaskError as error:
         harmless = call.request.method in IDEMPOTENT_METHODS
         return failed(state, error if harmless else error.with_data(retryable=False))
@@ -67,6 +68,17 @@ def take_result(call: Call, state: State, reading: Reading) -> Move:
         answer=reading.response,
         value=value,
     )
+
+
+def _value(call: Call, reading: Reading, name: str, path: str | None) -> Any:
+    if call.handling is Handling.IGNORE:
+        reading.refuse_html()  # a login page is no answer, whatever becomes of it
+        return None
+    if call.validation is not None:
+        call.validation.require(reading)
+    reading.refuse_html()
+    value = result_of(reading, name, path)
+    return value if call.handling is Handling.STORE else None
 
 
 def _not_ready(turn: Turn) -> bool:

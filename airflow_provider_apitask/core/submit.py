@@ -44,11 +44,12 @@ def read_submit(turn: Turn) -> Move:
         return _not_accepted(turn)
     # The exchange leaves this redirect to us: the GET it asks for may be repeated, the submit not.
     location = response.headers.get("Location") if response.status == 303 else None
-    if not response.ok and not location:
+    sync = turn.call.mode is Mode.SYNC
+    if not response.ok and not location and not (sync and turn.call.accepts(response.status)):
         return _not_accepted(turn)
     reading = turn.reading(response)
     try:
-        if turn.call.mode is Mode.SYNC:
+        if sync:
             if location:
                 return _see_other(turn, reading, resolve(location, response.url))
             return take_result(turn.call, turn.state, reading)

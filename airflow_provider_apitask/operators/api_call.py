@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.operators.parameters import (
     check_parameters,
     compiled,
@@ -76,6 +77,13 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         the cookies it came with; False by default. Header and cookie are named by the connection.
     :param csrf_token_endpoint: where the token is fetched; by default the URL of the request itself.
     :param response_path: the part of a synchronous answer that is the result.
+    :param response_handling: ``store`` (default), the result is checked by the rules below and returned;
+        ``validate``, it is checked and nothing is returned; ``ignore``, neither.
+    :param response_validation: what a good result is, a ``ResponseValidation`` or a dict with its fields:
+        ``{"expected_status_code": [200, 201], "required_fields": ["data.id"]}``.
+    :param response_check: a function of the answer (a ``requests.Response``) and Airflow's context which
+        returns True for a good one, or the dotted path of such a function. It is called on the worker.
+    :param response_filter: a function of the same arguments whose result is returned in place of the JSON.
     :param max_response_bytes: longest body that is read; 32 MiB by default.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
@@ -92,8 +100,11 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         "csrf_token_endpoint",
         "job",
         "response_path",
+        "response_validation",
     )
-    template_fields_renderers = {"query_params": "json", "headers": "json", "body": "json", "job": "json"}  # noqa: RUF012 - Airflow's own way
+    template_fields_renderers = dict.fromkeys(
+        ("query_params", "headers", "body", "job", "response_validation"), "json"
+    )
     ui_color = "#d5e8f3"
     #: The run in this process, which a kill has to find.
     _current: CallRun | None = None
@@ -120,6 +131,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         require_csrf_token: bool = False,
         csrf_token_endpoint: str | None = None,
         response_path: str | None = None,
+        response_handling: str = "store",
+        response_validation: ResponseValidation | dict[str, Any] | None = None,
+        response_check: Callable[..., Any] | str | None = None,
+        response_filter: Callable[..., Any] | str | None = None,
         max_response_bytes: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -143,6 +158,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.require_csrf_token = require_csrf_token
         self.csrf_token_endpoint = csrf_token_endpoint
         self.response_path = response_path
+        self.response_handling = response_handling
+        self.response_validation = ResponseValidation.as_template(response_validation)
+        self.response_check = response_check
+        self.response_filter = response_filter
         self.max_response_bytes = max_response_bytes
         check_parameters(vars(self))
 
@@ -152,6 +171,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         given = renamed(kwargs)
         if "job" in given:
             given["job"] = AsyncJob.as_template(given["job"])
+        if "response_validation" in given:
+            given["response_validation"] = ResponseValidation.as_template(given["response_validation"])
         return CallPartial.of(super().partial(**given))
 
     def execute(self, context: Context) -> Any:
@@ -185,7 +206,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
         :raises ParameterError: naming the parameter and what is allowed.
         """
-        from airflow_provider_apitask.core.call import Call, Mode
+        from airflow_provider_apitask.core.call import Call, Handling, Mode
         from airflow_provider_apitask.core.retry import RetryPolicy
         from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
 
@@ -205,6 +226,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
                 delay=checks.number(self.retry_wait, "retry_wait"),
             ),
             response_path=self.response_path,
+            handling=Handling(self.response_handling.lower()),
+            validation=None
+            if self.response_validation is None
+            else ResponseValidation.parse(self.response_validation).compiled(),
             timeout=request.timeout,
             csrf_endpoint=csrf_endpoint_of(vars(self)),
             max_response_bytes=checks.number(self.max_response_bytes, "max_response_bytes", whole=True),
@@ -254,9 +279,23 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             if self.deferrable:
                 self._defer(run)
         try:
-            return run.finish(transport)
+            value = run.finish(transport)
         finally:
             self._leave_handle(context, run.state)
+        return self._checked(context, run, value)
+
+    def _checked(self, context: Context, run: CallRun, value: Any) -> Any:
+        """The result after the functions of the author."""
+        from airflow_provider_apitask.operators.callables import checked
+
+        answer = run.operation.answer
+        if answer is None or (self.response_check is None and self.response_filter is None):
+            return value
+        try:
+            value = checked(run.call, answer, value, self.response_check, self.response_filter, context)
+        except ApiTaskError as error:
+            raise run.redacted(error) from error.__cause__
+        return value if self.response_handling.lower() == "store" else None
 
     def _defer(self, run: CallRun) -> NoReturn:
         from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger

@@ -15,6 +15,8 @@ from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.urls import wire_text
+from airflow_provider_apitask.core.validation import ResponseValidation
+from airflow_provider_apitask.operators.callables import check_callable
 
 __all__ = [
     "MODES",
@@ -28,6 +30,8 @@ __all__ = [
 
 #: The values of ``core.call.Mode``, which parsing a DAG file need not import.
 MODES = ("sync", "async")
+#: The values of ``core.call.Handling``.
+HANDLINGS = ("store", "validate", "ignore")
 #: What an idempotency key can be derived for.
 _KEY_SCOPES = ("task", "try")
 
@@ -61,11 +65,9 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
             "endpoint is missing: the path to call, such as '/jobs'; '' calls the base URL itself.",
             parameter="endpoint",
         )
-    if checks.is_open(given.get("body_format")):
-        raise ParameterError(
-            f"body_format cannot be a template: {checks.shown(given['body_format'])}.",
-            parameter="body_format",
-        )
+    for name in ("body_format", "response_handling"):
+        if checks.is_open(given.get(name)):
+            raise ParameterError(f"{name} cannot be a template: {checks.shown(given[name])}.", parameter=name)
     request_of(given)
     _check_csrf(given)
     _check_idempotency(given)
@@ -78,6 +80,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     checks.number(given.get("retry_wait"), "retry_wait")
     checks.number(given.get("max_response_bytes"), "max_response_bytes", minimum=1, whole=True)
     AsyncJob.as_template(given.get("job"))
+    _check_handling(given)
     response_path = given.get("response_path")
     if response_path is not None and not checks.is_open(response_path):
         check_path(response_path, "response_path")
@@ -178,6 +181,29 @@ def _check_csrf(given: Mapping[str, Any]) -> None:
         raise ParameterError(
             "csrf_token_endpoint needs require_csrf_token=True.", parameter="csrf_token_endpoint"
         )
+
+
+def _check_handling(given: Mapping[str, Any]) -> None:
+    handling = checks.choice(given.get("response_handling") or "store", "response_handling", HANDLINGS)
+    rules = {
+        "response_validation": given.get("response_validation"),
+        "response_check": given.get("response_check"),
+        "response_filter": given.get("response_filter"),
+    }
+    named = [name for name, rule in rules.items() if rule is not None]
+    if handling == "ignore" and named:
+        raise ParameterError(
+            f"{named[0]} is given, and response_handling='ignore' looks at no answer.",
+            parameter="response_handling",
+        )
+    if handling == "validate" and not {"response_validation", "response_check"} & set(named):
+        raise ParameterError(
+            "response_handling='validate' needs response_validation or response_check.",
+            parameter="response_handling",
+        )
+    ResponseValidation.as_template(rules["response_validation"])
+    for name in ("response_check", "response_filter"):
+        check_callable(rules[name], name)
 
 
 def _check_mode(mode: str, job: Any, response_path: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.durable import begin, still_unseen
-from airflow_provider_apitask.core.errors import JobCancelledError
+from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.messages import Purpose, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation
@@ -83,6 +83,10 @@ class CallRun:
     def redact(self, *secrets: str) -> None:
         """Take what the author put into the request out of every text."""
         self._hook.api.redactor.add(*secrets)
+
+    def redacted(self, error: ApiTaskError) -> ApiTaskError:
+        """The error without the secrets of connection and author."""
+        return error.redacted(self._hook.api.redactor)
 
     # -- the ways to begin -------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -210,9 +210,24 @@ class ApiStatusTrigger(BaseTrigger):
                     return
                 # It may have been killed while it looked its connection up.
                 operation = self._operation or await self._begun(pool)
+                send = partial(self._send, pool, operation)
+                # Another triggerer may have seen the job end, and its task with it: it is asked for once.
+                operation.state = replace(operation.state, next_at=None)
+                polls = operation.state.polls
+                await drive(
+                    operation,
+                    send,
+                    until=lambda state: not state.phase.waiting or state.polls > polls,
+                    on_event=self._report,
+                )
                 if event := operation.cancel(reason):
                     self._report(event)
-                    await drive(operation, partial(self._send, pool, operation), on_event=self._report)
+                await drive(
+                    operation,
+                    send,
+                    until=lambda state: state.phase is not Phase.CANCEL,
+                    on_event=self._report,
+                )
         except Exception:
             self.log.exception("The job could not be cancelled")
 
@@ -256,6 +271,7 @@ class ApiStatusTrigger(BaseTrigger):
         self.log.info("%s", event.message)
 
 
+@cache
 def _import_client() -> None:
     import airflow_provider_apitask.drivers.event_loop
     import airflow_provider_apitask.hooks.clients  # noqa: F401

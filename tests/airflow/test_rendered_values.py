@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_apitask import ApiCallOperator, ApiStatusSensor, ApiStatusTrigger
@@ -98,6 +98,7 @@ def test_every_parameter() -> None:
     } - {"job.cancelled_values", "job.running_values"}
 
 
+@settings(deadline=None)  # a library is imported at the first use
 @given(st.text(min_size=1, max_size=12), st.sampled_from(sorted(SHAPES)))
 def test_whatever_stands_around_it(around: str, shape: str) -> None:
     _refused_at_run_time(SHAPES[shape](f"{around}{WORD}{around}"))

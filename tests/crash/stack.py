@@ -195,6 +195,16 @@ class CrashStack:
         files = (self.folder / "logs" / folder).glob(f"task_id=*{mapped}/attempt=*")
         return "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in sorted(files))
 
+    def triggerer_log(self, words: str) -> list[str]:
+        """Lines of the triggerers' own logs that hold these words.
+
+        What a trigger says after its task has ended comes here, not into the log of the task.
+        """
+        texts = [
+            file.read_text(encoding="utf-8", errors="replace") for file in self.folder.glob("triggerer*.log")
+        ]
+        return [line for text in texts for line in text.splitlines() if words in line]
+
 
 def _plain(value: Any) -> Any:
     """The value of JSON, which some drivers read and others leave as it is."""

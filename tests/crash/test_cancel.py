@@ -142,7 +142,15 @@ def test_one_cancel_request(cancelled: Cancelled, ending: str, where: str) -> No
 
 def test_log_says_what_the_server_answered(stack: CrashStack, cancelled: Cancelled) -> None:
     tasks = [task for task in stack.tasks(*ENDINGS) if task.name in cancelled.requests]
-    assert [task.name for task in tasks if not _cancel_lines(stack.log(task))] == []
+    silent = [task.name for task in tasks if not _cancel_lines(stack.log(task))]
+    said_elsewhere = {
+        name
+        for name in silent
+        for job in cancelled.jobs[name]
+        if _cancel_lines("\n".join(stack.triggerer_log(job)))
+    }
+    assert set(silent) == said_elsewhere
+    assert all("_deferred/" in name for name in silent)
 
 
 def _cancel_lines(log: str) -> list[str]:

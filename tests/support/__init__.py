@@ -39,7 +39,7 @@ class Recorded:
     """``time.monotonic()`` at the end of the request."""
     connection: int
     """Which TCP connection carried it, counted from 1."""
-    peer: int = field(default=0, compare=False)
+    peer: int = field(default=0, compare=False, kw_only=True)
     """The sender's TCP port, by which its process can be found."""
 
     def headers_all(self, name: str) -> list[str]:

@@ -256,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
         number = self.server.number(self.connection)
         at = time.monotonic()
         headers, peer = self.headers.items(), self.client_address[1]
-        request = Recorded(self.command, target, path, pairs, headers, body, at, number, peer)
+        request = Recorded(self.command, target, path, pairs, headers, body, at, number, peer=peer)
         answer = self.server.script.answer(request)
         if not self._waited(self.server.script.hang_limit if answer.hang else answer.delay):
             return

@@ -1,0 +1,116 @@
+"""``response_check`` and ``response_filter``: functions of the author that are given the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError, ResponseValidationError
+from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
+
+if TYPE_CHECKING:
+    import requests
+    from airflow.sdk import Context
+
+    from airflow_provider_apitask.core.call import Call
+    from airflow_provider_apitask.core.messages import Response
+
+__all__ = ["check_callable", "checked", "imported"]
+
+
+def check_callable(value: Any, parameter: str) -> None:
+    """Refuse what is neither a function nor the dotted path of one.
+
+    :raises ParameterError: naming the parameter.
+    """
+    if value is None or callable(value):
+        return
+    parts = value.replace(":", ".").split(".") if isinstance(value, str) else []
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise ParameterError(
+            f"{parameter} must be a function or its dotted path, such as 'my_checks.is_complete', "
+            f"not {checks.shown(value)}.",
+            parameter=parameter,
+        )
+
+
+def imported(value: Callable[..., Any] | str, parameter: str) -> Callable[..., Any]:
+    """The function that a dotted path names.
+
+    :raises ParameterError: where there is none.
+    """
+    if not isinstance(value, str):
+        return value
+    from importlib import import_module
+
+    module, _, name = value.replace(":", ".").rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ParameterError(
+            f"{parameter}: {value} cannot be imported: {error}.", parameter=parameter
+        ) from None
+    if not callable(found):
+        raise ParameterError(f"{parameter}: {value} is no function.", parameter=parameter)
+    function: Callable[..., Any] = found
+    return function
+
+
+def checked(
+    call: Call,
+    answer: Response,
+    value: Any,
+    check: Callable[..., Any] | str | None,
+    take: Callable[..., Any] | str | None,
+    context: Context,
+) -> Any:
+    """Ask the author's functions about the answer that holds the result.
+
+    :param value: the result so far.
+    :param check: ``response_check``; what it returns must be true.
+    :param take: ``response_filter``; what it returns is the result.
+    :raises ResponseValidationError: where the check says no.
+    """
+    response = as_requests(answer)
+    if check is not None and not (said := _called(call, "response_check", check, response, context)):
+        told = f"response_check returned {said!r:.40} for the answer of {answer.url} (HTTP {answer.status})."
+        raise _refusal(call, told)
+    return value if take is None else _called(call, "response_filter", take, response, context)
+
+
+def _called(
+    call: Call, parameter: str, function: Callable[..., Any] | str, response: Any, context: Context
+) -> Any:
+    from airflow.providers.common.compat.sdk import AirflowException, determine_kwargs
+
+    function = imported(function, parameter)
+    try:
+        return function(response, **determine_kwargs(function, [response], context))
+    except (AirflowException, ApiTaskError):
+        raise  # what its author wants Airflow to do
+    except Exception as error:
+        if call.request.method in IDEMPOTENT_METHODS:
+            raise
+        # A new try would do what was done again.
+        raise _refusal(call, f"{parameter} raised {type(error).__name__}: {error}.") from error
+
+
+def _refusal(call: Call, message: str) -> ResponseValidationError:
+    harmless = call.request.method in IDEMPOTENT_METHODS
+    done = "" if harmless else f" The {call.request.method} was carried out, so the task is not tried again."
+    return ResponseValidationError(f"{message}{done}", retryable=harmless)
+
+
+def as_requests(answer: Response) -> requests.Response:
+    """The answer as the requests library has it, which authors know."""
+    import requests
+
+    response = requests.Response()
+    response.status_code = answer.status
+    response.url = answer.url
+    for name in dict.fromkeys(name for name, _ in answer.headers):
+        response.headers[name] = ", ".join(answer.headers.get_all(name))
+    response._content = answer.body
+    response.encoding = requests.utils.get_encoding_from_headers(response.headers)
+    return response
