@@ -22,6 +22,7 @@ from airflow_provider_apitask.core.status import StatusWords, Verdict
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.answers import Reading
+from airflow_provider_apitask.core.showing import shown_as_given
 
 __all__ = ["CANCEL_REASONS", "DEFAULT_STATUS_PATH", "AsyncJob"]
 
@@ -134,6 +135,9 @@ class AsyncJob:
     reconcile: Any = None
     reattach: bool = True
     on_lost: str = "fail"
+
+    def __repr__(self) -> str:
+        return shown_as_given(self)
 
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""

@@ -10,6 +10,7 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
 from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.showing import shown_as_given
 from airflow_provider_apitask.core.templating import placeholders
 
 __all__ = ["Reconcile"]
@@ -41,6 +42,9 @@ class Reconcile:
     job_id: str | None = None
     settle: Any = 10
     exists_codes: Any = None
+
+    def __repr__(self) -> str:
+        return shown_as_given(self)
 
     @classmethod
     def parse(cls, value: Any, parameter: str) -> Self:

@@ -12,6 +12,8 @@ from airflow.sdk.definitions._internal.types import SET_DURING_EXECUTION
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.decorators.built import Built
 from airflow_provider_apitask.operators.api_call import ApiCallOperator, default_deferrable
 from airflow_provider_apitask.operators.parameters import mode_of
@@ -174,6 +176,10 @@ def api_call_task(
     if multiple_outputs is None and on == "request":
         # A dict in the annotation is that of the request.
         multiple_outputs = False
+    # As Jinja and Airflow's UI take them, also where the function is mapped.
+    for name, kind in (("job", AsyncJob), ("response_validation", ResponseValidation)):
+        if name in kwargs:
+            kwargs[name] = kind.as_template(kwargs[name])
     return task_decorator_factory(
         python_callable=python_callable,
         multiple_outputs=multiple_outputs,

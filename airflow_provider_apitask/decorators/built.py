@@ -15,6 +15,7 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.operators.journal import Journal
 from airflow_provider_apitask.operators.query_params import renamed
 
@@ -50,6 +51,8 @@ class Built:
         checks.known_keys(given, "what the function of @task.api_call returned", names | {"params"})
         if "job" in given:
             given["job"] = AsyncJob.as_template(given["job"])
+        if "response_validation" in given:
+            given["response_validation"] = ResponseValidation.as_template(given["response_validation"])
         return given
 
     def of_earlier_try(self, idempotency_key: Any) -> dict[str, Any] | None:
@@ -110,7 +113,8 @@ class Built:
         except (TypeError, ValueError):
             raise ParameterError(
                 "What the function of @task.api_call returns is stored while its job is waited for, and has "
-                "to be JSON: texts, numbers, lists, dicts.",
+                "to be JSON: texts, numbers, lists, dicts. Functions such as response_check belong into the "
+                "decorator.",
                 parameter="python_callable",
             ) from None
         kept = {"generation": self._journal.generation, "parameters": dict(parameters)}
