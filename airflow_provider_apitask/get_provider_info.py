@@ -42,7 +42,10 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "API Task",
-                "python-modules": ["airflow_provider_apitask.triggers.api_status"],
+                "python-modules": [
+                    "airflow_provider_apitask.triggers.api_event",
+                    "airflow_provider_apitask.triggers.api_status",
+                ],
             }
         ],
         "hooks": [

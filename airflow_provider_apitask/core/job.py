@@ -12,7 +12,7 @@ from airflow_provider_apitask.core.conditions import (
     conditions_as_dicts,
     parse_conditions,
     paths_of,
-    which_holds,
+    which_applies,
 )
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path, is_xpath
@@ -260,13 +260,9 @@ class AsyncJob:
     def verdict(self, reading: Reading) -> tuple[Verdict, str] | None:
         """What the conditions say of the answer to a check, and which of them; None where none holds."""
         for name, verdict in _CONDITIONS.items():
-            conditions = getattr(self, name) or []
-            if not reading.response.ok:
-                # The error of a gateway has a body too, and says nothing of the job.
-                conditions = [condition for condition in conditions if STATUS_CODE in condition]
             # One failed item is enough for a failure; success is the success of all of them.
             every = verdict is Verdict.SUCCEEDED
-            if conditions and (held := which_holds(conditions, reading, every=every)) is not None:
+            if (held := which_applies(getattr(self, name), reading, every=every)) is not None:
                 return verdict, f"job.{name}: {' and '.join(held)}"
         return None
 
