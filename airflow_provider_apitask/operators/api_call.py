@@ -85,6 +85,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         returns True for a good one, or the dotted path of such a function. It is called on the worker.
     :param response_filter: a function of the same arguments whose result is returned in place of the JSON.
     :param max_response_bytes: longest body that is read; 32 MiB by default.
+    :param log_response: put the beginning of the answer that is the result into the log of the task,
+        10,000 characters without secrets; False by default.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
 
@@ -136,6 +138,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         response_check: Callable[..., Any] | str | None = None,
         response_filter: Callable[..., Any] | str | None = None,
         max_response_bytes: int | None = None,
+        log_response: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -163,6 +166,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.response_check = response_check
         self.response_filter = response_filter
         self.max_response_bytes = max_response_bytes
+        self.log_response = log_response
         check_parameters(vars(self))
 
     @classmethod
@@ -286,9 +290,11 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def _checked(self, context: Context, run: CallRun, value: Any) -> Any:
         """The result after the functions of the author."""
-        from airflow_provider_apitask.operators.callables import checked
+        from airflow_provider_apitask.callables import checked, excerpt
 
         answer = run.operation.answer
+        if self.log_response and answer is not None:
+            self.log.info("%s", excerpt(answer, run.operation.api.redactor))
         if answer is None or (self.response_check is None and self.response_filter is None):
             return value
         try:
