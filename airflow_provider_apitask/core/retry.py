@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 from airflow_provider_apitask.core.messages import Failure, Headers, NetworkFailure, Response
+from airflow_provider_apitask.core.status_codes import code_in
 
 __all__ = ["IDEMPOTENT_METHODS", "Delivery", "RetryPolicy", "delivery", "grown", "is_passing", "retry_after"]
 
@@ -71,12 +72,16 @@ class RetryPolicy:
     :param count: how often it is sent again at most; 0 leaves retrying to Airflow.
     :param delay: seconds before the first; each further wait is ``factor`` times longer.
     :param max_delay: longest wait in seconds, also for what the server asks for.
+    :param codes: HTTP codes after which it is sent again, see ``status_codes``; None for those that say
+        that it was not taken, and for all server errors where it may be repeated. Whatever they are, a
+        request that may have had an effect is only repeated where that is safe.
     """
 
     count: int = 0
     delay: float = 1.0
     factor: float = 2.0
     max_delay: float = 300.0
+    codes: tuple[int | str, ...] | None = None
 
     def may_send_again(self, method: str, event: Response | NetworkFailure, *, repeatable: bool) -> bool:
         """Whether sending again is safe, whatever the count says.
@@ -84,9 +89,15 @@ class RetryPolicy:
         :param repeatable: the request carries a key by which the server knows it again.
         """
         what = delivery(event)
+        named = False
+        if self.codes is not None and isinstance(event, Response):
+            named = code_in(event.status, self.codes)
+            if not named:
+                return False
         if what is Delivery.UNKNOWN:
             return repeatable or method.upper() in IDEMPOTENT_METHODS
-        return what is Delivery.NOT_TAKEN
+        # A server that has decided has done nothing: its author may know that it will decide otherwise.
+        return what is Delivery.NOT_TAKEN or named
 
     def wait(self, attempt: int, server_wait: float | None, jitter: float) -> float:
         """Seconds to wait before sending again.

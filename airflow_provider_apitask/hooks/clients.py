@@ -77,11 +77,21 @@ class ClientPool:
         self._pending: dict[str, asyncio.Task[Client]] = {}
         self._holders = 0
         self._closing: asyncio.Task[None] | None = None
+        self._gate = asyncio.Lock()
 
     @property
     def holders(self) -> int:
         """How many hold the sessions open."""
         return self._holders
+
+    async def turn(self) -> None:
+        """Wait for one's turn: one trigger in each round of the loop.
+
+        A thousand of them may begin or be told of a connection at once, and what each of them computes
+        then adds up to more than others can be kept waiting for.
+        """
+        async with self._gate:
+            await asyncio.sleep(0)
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:

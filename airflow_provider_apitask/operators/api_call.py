@@ -65,8 +65,12 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         mode.
     :param retry_count: how often the submit is sent again at most within this try of the task,
         where that is safe; 0 by default. (``retries`` and ``retry_delay`` are Airflow's.)
-    :param retry_wait: seconds before the first of these, 1 by default; grows, with jitter; a
-        ``Retry-After`` is obeyed.
+    :param retry_wait: seconds before the first of these, 1 by default; with jitter; a ``Retry-After`` is
+        obeyed.
+    :param retry_factor: growth of that wait from one to the next, 2 by default.
+    :param retry_codes: HTTP codes after which it is sent again: ``409``, ``"5xx"``, a list; by default those
+        that say that it was not taken (425, 429, 503), and all server errors where it may be repeated. A
+        ``POST`` that may have had an effect is never sent again without an ``idempotency_key``.
     :param idempotency_key: by which the server knows the submit again: ``task``, derived from DAG,
         task, run and map index, the same for all retries until the task is cleared; ``try``, another
         one for each try; or the key itself, a template. None by default. With a key, a submit whose
@@ -128,6 +132,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         deferrable: bool | None = None,
         retry_count: int = 0,
         retry_wait: float = 1.0,
+        retry_factor: float = 2.0,
+        retry_codes: Any = None,
         idempotency_key: str | None = None,
         idempotency_header: str | None = "Idempotency-Key",
         require_csrf_token: bool = False,
@@ -156,6 +162,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.deferrable = default_deferrable(self.mode) if deferrable is None else deferrable
         self.retry_count = retry_count
         self.retry_wait = retry_wait
+        self.retry_factor = retry_factor
+        self.retry_codes = retry_codes
         self.idempotency_key = idempotency_key
         self.idempotency_header = idempotency_header
         self.require_csrf_token = require_csrf_token
@@ -212,6 +220,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         """
         from airflow_provider_apitask.core.call import Call, Handling, Mode
         from airflow_provider_apitask.core.retry import RetryPolicy
+        from airflow_provider_apitask.core.status_codes import parse_codes
         from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
 
         check_parameters(vars(self))
@@ -228,6 +237,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             retry=RetryPolicy(
                 count=checks.number(self.retry_count, "retry_count", whole=True),
                 delay=checks.number(self.retry_wait, "retry_wait"),
+                factor=checks.number(self.retry_factor, "retry_factor", minimum=1),
+                codes=None
+                if self.retry_codes is None
+                else tuple(parse_codes(self.retry_codes, "retry_codes")),
             ),
             response_path=self.response_path,
             handling=Handling(self.response_handling.lower()),

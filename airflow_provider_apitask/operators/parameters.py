@@ -15,6 +15,7 @@ from airflow_provider_apitask.core.extraction import check_path, compile_path
 from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
+from airflow_provider_apitask.core.status_codes import parse_codes
 from airflow_provider_apitask.core.urls import wire_text
 from airflow_provider_apitask.core.validation import ResponseValidation
 
@@ -78,6 +79,8 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
             )
     checks.number(given.get("retry_count"), "retry_count", whole=True)
     checks.number(given.get("retry_wait"), "retry_wait")
+    checks.number(given.get("retry_factor"), "retry_factor", minimum=1)
+    parse_codes(given.get("retry_codes"), "retry_codes")
     checks.number(given.get("max_response_bytes"), "max_response_bytes", minimum=1, whole=True)
     AsyncJob.as_template(given.get("job"))
     _check_handling(given)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -29,6 +30,7 @@ __all__ = ["ApiStatusTrigger"]
 
 #: Seconds between tries to look the connection up, while Airflow itself cannot answer.
 _LOOKUP_RETRY = 10.0
+_DRIVER = "airflow_provider_apitask.drivers.event_loop"
 #: Cancel requests under way, whose triggers are gone: the event loop itself keeps no task alive.
 _cancelling: set[asyncio.Task[None]] = set()
 
@@ -134,8 +136,7 @@ class ApiStatusTrigger(BaseTrigger):
         task.add_done_callback(_cancelling.discard)
 
     async def _wait(self) -> State:
-        # In a thread: importing the HTTP client takes longer than other triggers may be kept waiting.
-        await asyncio.to_thread(_import_client)
+        await _client_imported()
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
 
         pool = pool_of_this_loop()
@@ -150,6 +151,7 @@ class ApiStatusTrigger(BaseTrigger):
         from airflow_provider_apitask.core.operation import Operation
         from airflow_provider_apitask.triggers.progress import Progress
 
+        await pool.turn()
         call = Call(
             mode=Mode.ASYNC,
             job=AsyncJob.parse(self.job),
@@ -159,10 +161,10 @@ class ApiStatusTrigger(BaseTrigger):
         )
         state = State.from_dict(self.state)
         api = await self._first_api(pool, call.job.status_grace)
-        # A thousand triggers wake at once here: each goes on in small steps, so that others get their turn.
-        await asyncio.sleep(0)
         self._progress = Progress(self.task_instance, call.job, self.since)
-        return Operation(call, api, await self._progress.restored(state), jitter=random.random)
+        state = await self._progress.restored(state)
+        await pool.turn()
+        return Operation(call, api, state, jitter=random.random)
 
     async def _drive(self, operation: Operation, pool: ClientPool) -> State:
         from airflow_provider_apitask.core.pacing import spread_check
@@ -189,14 +191,16 @@ class ApiStatusTrigger(BaseTrigger):
         return operation.state
 
     async def _send(self, pool: ClientPool, operation: Operation, request: Request) -> Inbound:
-        await asyncio.sleep(0)
+        await pool.turn()
         async with pool.use(self.api_conn_id) as client:
             # What comes back is redacted with the credentials that went along.
             operation.api = client.api
-            return await client.transport.send(request)
+            inbound = await client.transport.send(request)
+        await pool.turn()
+        return inbound
 
     async def _cancel_job(self) -> None:
-        await asyncio.to_thread(_import_client)  # it may not have come to that
+        await _client_imported()  # it may not have come to that
         from airflow_provider_apitask.drivers.event_loop import drive
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
         from airflow_provider_apitask.triggers.kill import atask_state, reason_of
@@ -271,7 +275,12 @@ class ApiStatusTrigger(BaseTrigger):
         self.log.info("%s", event.message)
 
 
-@cache
+async def _client_imported() -> None:
+    """Import the HTTP client, once: in a thread, as others cannot be kept waiting for so long."""
+    if _DRIVER not in sys.modules:
+        await asyncio.to_thread(_import_client)
+
+
 def _import_client() -> None:
     import airflow_provider_apitask.drivers.event_loop
     import airflow_provider_apitask.hooks.clients  # noqa: F401

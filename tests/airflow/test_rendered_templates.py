@@ -28,7 +28,7 @@ def test_job_is_json() -> None:
 
 def test_credentials_in_requests_are_masked() -> None:
     request = {"endpoint": "/x", "headers": {"Authorization": "Bearer s3cr3t"}}
-    task = call(job={"status_request": request}, headers={"X-Api-Key": "s3cr3t", "X-A": "1"})
+    task = call(job={"status_request": request}, headers={"Authorization": "s3cr3t", "X-A": "1"})
     fields = shown(task)
     assert fields["headers"]["X-A"] == "1"
     assert "s3cr3t" not in json.dumps(fields)

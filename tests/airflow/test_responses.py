@@ -190,3 +190,20 @@ def test_a_function_can_say_what_airflow_shall_do(jobs: JobServer) -> None:
 def test_a_function_that_is_not_there(jobs: JobServer) -> None:
     with pytest.raises(ParameterError, match="nowhere"):
         answered(jobs, Answer(json=GOOD), response_check="nowhere.is_complete")
+
+
+# -- retries within the task ---------------------------------------------------------------------
+
+
+def test_a_code_that_is_worth_another_try(jobs: JobServer) -> None:
+    jobs.once("POST", "/jobs", Answer(409))
+    jobs.once("POST", "/jobs", Answer(409))
+    kwargs = {"retry_count": 2, "retry_wait": 0.05, "retry_factor": 1, "retry_codes": [409, "423-425"]}
+    assert answered(jobs, Answer(json=GOOD), **kwargs) == GOOD
+    assert len(jobs.requests("POST")) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"retry_codes": 42}, {"retry_codes": []}, {"retry_factor": 0.5}])
+def test_what_is_no_retry(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError, match=next(iter(wrong))):
+        call(**wrong)

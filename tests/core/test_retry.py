@@ -126,3 +126,29 @@ def test_waits(attempt: int, asked: float | None, jitter: float, seconds: float)
 def test_growth_that_overflows_is_the_longest() -> None:
     assert grown(1, 10, 10_000, 60) == 60
     assert grown(1, 1e300, 5, 60) == 60
+
+
+@pytest.mark.parametrize(
+    ("method", "what", "codes", "again"),
+    [
+        ("POST", 409, None, False),
+        ("POST", 409, (409,), True),
+        ("POST", 404, ("4xx",), True),
+        ("POST", 503, (409,), False),
+        ("POST", 500, ("5xx",), False),  # it may have had an effect
+        ("GET", 500, ("5xx",), True),
+        ("GET", 500, (503,), False),
+        ("GET", 404, ("404-410",), True),
+        ("POST", NO_CONNECTION, (409,), True),
+        ("POST", READ_TIMEOUT, (409,), False),
+    ],
+)
+def test_the_authors_codes(method: str, what: object, codes: tuple[int | str, ...], again: bool) -> None:
+    policy = RetryPolicy(count=1, codes=codes)
+    assert policy.may_send_again(method, _event(what), repeatable=False) is again
+
+
+def test_a_key_and_the_authors_codes() -> None:
+    policy = RetryPolicy(count=1, codes=(500,))
+    assert policy.may_send_again("POST", _event(500), repeatable=True)
+    assert not policy.may_send_again("POST", _event(502), repeatable=True)
