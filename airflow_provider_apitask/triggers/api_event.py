@@ -76,13 +76,14 @@ class ApiEventTrigger(BaseEventTrigger):
         sixteen times. A ``Retry-After`` is obeyed.
     :param timeout: seconds of one request, or (connect, read); by default that of the connection.
     :param max_response_bytes: longest body that is read, 1 MiB by default.
+    :param nested: what of these is no plain value, as Airflow stores it; not for authors.
     :raises ParameterError: naming the parameter and what is allowed.
     """
 
     def __init__(
         self,
         *,
-        endpoint: str,
+        endpoint: str | None = None,
         api_conn_id: str = "api_default",
         method: str = "GET",
         query_params: Any = None,
@@ -95,6 +96,7 @@ class ApiEventTrigger(BaseEventTrigger):
         poll_interval: Any = 60,
         timeout: Any = None,
         max_response_bytes: Any = None,
+        nested: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's **kwargs has no annotation
         self.api_conn_id = api_conn_id
@@ -108,7 +110,13 @@ class ApiEventTrigger(BaseEventTrigger):
         self.watermark = watermark
         self.extract = extract
         self.timeout = timeout
+        for name, value in (json.loads(nested) if nested else {}).items():
+            setattr(self, name, value)
         try:
+            if self.endpoint is None:
+                raise ParameterError(
+                    "endpoint is missing: the path to ask, such as '/datasets'.", parameter="endpoint"
+                )
             self.poll_interval = checks.number(poll_interval, "poll_interval", above=True)
             self.max_response_bytes = checks.number(
                 max_response_bytes, "max_response_bytes", minimum=1, whole=True
@@ -119,9 +127,9 @@ class ApiEventTrigger(BaseEventTrigger):
                     f"connection {api_conn_id!r}.",
                     parameter="headers",
                 )
-            self._watch = Watch.parse(fire_when, watermark, extract)
+            self._watch = Watch.parse(self.fire_when, watermark, self.extract)
             self.fire_when = conditions_as_dicts(self._watch.fire_when)
-            json.dumps([query_params, headers, body])
+            json.dumps([self.query_params, self.headers, self.body])
         except ParameterError as error:
             raise _TypeParameterError(error.message, **error.data) from None
         except (TypeError, ValueError) as error:
@@ -131,12 +139,13 @@ class ApiEventTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
         told = {name: getattr(self, name) for name in ("fire_when", "watermark", "extract")}
-        given = {**self._asked(), **told}
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            # As JSON holds it, so that the hash by which Airflow knows a watcher stays the same.
-            json.loads(json.dumps({name: item for name, item in given.items() if item is not None})),
-        )
+        given = {name: item for name, item in {**self._asked(), **told}.items() if item is not None}
+        flat = {name: item for name, item in given.items() if isinstance(item, (str, int, float))}
+        rest = {name: item for name, item in given.items() if name not in flat}
+        if rest:
+            # Airflow encodes a dict in a list once more each time, and takes the watcher for another one.
+            flat["nested"] = json.dumps(rest, sort_keys=True)
+        return f"{type(self).__module__}.{type(self).__qualname__}", flat
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} conn={self.api_conn_id!r} {self.method} {self.endpoint!r}>"
@@ -151,7 +160,8 @@ class ApiEventTrigger(BaseEventTrigger):
         await asyncio.to_thread(_import_client)
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
 
-        asked = {name: kwargs.get(name, default) for name, default in _ASKED.items()}
+        given = {**kwargs, **(json.loads(kwargs["nested"]) if kwargs.get("nested") else {})}
+        asked = {name: given.get(name, default) for name, default in _ASKED.items()}
         failures = 0
         pool = pool_of_this_loop()
         async with pool.hold():

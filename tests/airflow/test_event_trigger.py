@@ -232,6 +232,7 @@ def test_two_watchers_share_one_poll(server: ScriptedServer) -> None:
         ({"query_params": {"api_key": "s3cr3t"}}, "credential"),
         ({"body": object()}, "JSON"),
         ({"method": "no method"}, "method"),
+        ({"endpoint": None}, "endpoint"),
     ],
 )
 def test_mistakes_are_named(kwargs: dict[str, Any], says: str) -> None:
@@ -247,9 +248,24 @@ def test_airflow_knows_it_again() -> None:
     one, two = made(fire_when={"$.a": {1}}), made(fire_when=[{"$.a": [1]}])
     assert one.serialize() == two.serialize() == made(**one.serialize()[1]).serialize()
     assert ApiEventTrigger.hash(*one.serialize()) == ApiEventTrigger.hash(*two.serialize())
+    for value in one.serialize()[1].values():
+        assert isinstance(value, (str, int, float))
     asset = Asset("a", watchers=[AssetWatcher(name="w", trigger=one)])
     assert asset.watchers[0].trigger is one
     assert "s" in repr(one)
+
+
+def test_airflow_stores_it_as_the_same() -> None:
+    """Airflow reads what it has stored, and compares the hashes: others leave the asset unwatched."""
+    from airflow.serialization.encoders import encode_trigger
+
+    trigger = made(
+        fire_when=[{"$.a": {"min": 1}}], extract={"a": "$.a"}, query_params={"b": [1, 2]}, timeout=(1, 2)
+    )
+    stored = encode_trigger(trigger)
+    again = encode_trigger(json.loads(json.dumps(stored)))
+    assert ApiEventTrigger.hash(**stored) == ApiEventTrigger.hash(**again)
+    assert stored["kwargs"] == trigger.serialize()[1]
 
 
 def test_secrets_of_the_connection_are_in_no_event(server: ScriptedServer, connect: Connect) -> None:
