@@ -11,7 +11,7 @@ from airflow.sdk.bases.decorator import KeywordParameters
 from airflow.sdk.definitions._internal.types import SET_DURING_EXECUTION
 
 from airflow_provider_apitask.core import checks
-from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.decorators.built import Built
@@ -76,11 +76,7 @@ class ApiCallDecoratedOperator(DecoratedOperator, ApiCallOperator, metaclass=Tak
     def execute(self, context: Context) -> Any:
         """Let the function build the request, unless a job of an earlier try is gone on with; then call."""
         if self.on == "request":
-            built = Built(context)
-            returned = built.of_earlier_try(self.idempotency_key) or self._returned(context)
-            self._apply(returned, context)
-            if self.mode == "async":
-                built.keep(returned)
+            self._build(context)
         return self._handed_on(context, super().execute(context))
 
     def execute_complete(self, context: Context, event: Any) -> Any:
@@ -94,6 +90,18 @@ class ApiCallDecoratedOperator(DecoratedOperator, ApiCallOperator, metaclass=Tak
         return super().resume_execution(next_method, next_kwargs, context)
 
     # -- the function --------------------------------------------------------------------------
+
+    def _build(self, context: Context) -> None:
+        from airflow_provider_apitask.triggers.handover import for_airflow
+
+        try:
+            built = Built(context)
+            returned = built.of_earlier_try(self.idempotency_key) or self._returned(context)
+            self._apply(returned, context)
+            if self.mode == "async":
+                built.keep(returned)
+        except ApiTaskError as error:
+            raise for_airflow(error) from None
 
     def _returned(self, context: Context) -> Mapping[str, Any]:
         """Run the function; the parameters that it returns, not rendered yet."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, task
 from airflow.sdk.definitions._internal.types import SET_DURING_EXECUTION
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.decorators.api_call import ApiCallDecoratedOperator, api_call_task
@@ -104,8 +105,10 @@ def test_arguments_are_not_rendered_twice(jobs: JobServer) -> None:
 )
 def test_mistakes_are_named(jobs: JobServer, returned: Any, says: str) -> None:
     operator = made(api_call_task(api_conn_id="api")(lambda: returned))
-    with pytest.raises(exceptions.ParameterError, match=says):
+    with pytest.raises(exceptions.ParameterError, match=says) as caught:
         execute(operator)
+    # Another try would return the same.
+    assert isinstance(caught.value, AirflowFailException)
     assert jobs.history == []
 
 
