@@ -127,7 +127,8 @@ def _condition(value: Any, parameter: str) -> Condition:
         )
     condition: Condition = {}
     for path, expected in value.items():
-        name = f"{parameter}[{path!r}]"
+        # The whole of it may come from a template, names included.
+        name = f"{parameter}[{path!r}]" if checks.quotes() else parameter
         if path == STATUS_CODE:
             if expected is None:
                 raise ParameterError(f"{name} must name an HTTP code at least.", parameter=name)
