@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.operators.api_call import ApiCallOperator
     from airflow_provider_apitask.retry_policy import ApiRetryPolicy
     from airflow_provider_apitask.sensors.api_status import ApiStatusSensor
+    from airflow_provider_apitask.triggers.api_event import ApiEventTrigger
     from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger
 
 __all__ = [
     "ApiCallOperator",
+    "ApiEventTrigger",
     "ApiHook",
     "ApiRetryPolicy",
     "ApiStatusSensor",
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "ApiCallOperator": "operators.api_call",
+    "ApiEventTrigger": "triggers.api_event",
     "ApiHook": "hooks.api",
     "ApiRetryPolicy": "retry_policy",
     "ApiStatusSensor": "sensors.api_status",

@@ -42,7 +42,10 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "API Task",
-                "python-modules": ["airflow_provider_apitask.triggers.api_status"],
+                "python-modules": [
+                    "airflow_provider_apitask.triggers.api_event",
+                    "airflow_provider_apitask.triggers.api_status",
+                ],
             }
         ],
         "hooks": [
@@ -451,6 +454,12 @@ def get_provider_info() -> dict[str, Any]:
                         "schema": {"type": ["string", "null"], "section": "CSRF"},
                     },
                 },
+            }
+        ],
+        "task-decorators": [
+            {
+                "name": "api_call",
+                "class-name": "airflow_provider_apitask.decorators.api_call.api_call_task",
             }
         ],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.bodies import (
     is_html,
@@ -16,11 +16,13 @@ from airflow_provider_apitask.core.bodies import (
 )
 from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.extraction import MISSING, compile_path, is_xpath
-from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.messages import Request, Response
 from airflow_provider_apitask.core.problem import Redact, cut, first_text, reason, status_line
 from airflow_provider_apitask.core.status import StatusWords, Verdict
 from airflow_provider_apitask.core.urls import resolve
+
+if TYPE_CHECKING:
+    from airflow_provider_apitask.core.job import AsyncJob
 
 __all__ = ["Links", "Reading", "brief", "find_all_in", "find_in", "read_status", "result_of", "submit_links"]
 

@@ -14,7 +14,15 @@ from airflow_provider_apitask.core.json_values import exact, same
 from airflow_provider_apitask.core.status import fold
 from airflow_provider_apitask.core.status_codes import code_in, parse_codes
 
-__all__ = ["STATUS_CODE", "conditions_as_dicts", "means", "parse_conditions", "paths_of", "which_holds"]
+__all__ = [
+    "STATUS_CODE",
+    "conditions_as_dicts",
+    "means",
+    "parse_conditions",
+    "paths_of",
+    "which_applies",
+    "which_holds",
+]
 
 #: The key of a condition that is the HTTP code; a field of that name is ``$.status_code``.
 STATUS_CODE = "status_code"
@@ -65,6 +73,18 @@ def which_holds(conditions: list[Condition], reading: Reading, *, every: bool) -
     return next((condition for condition in conditions if _holds(condition, reading, every)), None)
 
 
+def which_applies(conditions: list[Condition] | None, reading: Reading, *, every: bool) -> Condition | None:
+    """As :func:`which_holds`, for the answer to a check.
+
+    An answer other than 2xx meets only a condition that names its ``status_code``: the error of a
+    gateway has a body too, and says nothing of what was asked for.
+    """
+    asked = conditions or []
+    if not reading.response.ok:
+        asked = [condition for condition in asked if STATUS_CODE in condition]
+    return which_holds(asked, reading, every=every)
+
+
 def paths_of(conditions: list[Condition]) -> list[str]:
     """What the conditions look at, each once, in order."""
     return list(dict.fromkeys(path for condition in conditions for path in condition))
@@ -107,7 +127,8 @@ def _condition(value: Any, parameter: str) -> Condition:
         )
     condition: Condition = {}
     for path, expected in value.items():
-        name = f"{parameter}[{path!r}]"
+        # The whole of it may come from a template, names included.
+        name = f"{parameter}[{path!r}]" if checks.quotes() else parameter
         if path == STATUS_CODE:
             if expected is None:
                 raise ParameterError(f"{name} must name an HTTP code at least.", parameter=name)

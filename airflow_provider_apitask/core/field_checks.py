@@ -12,6 +12,7 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.json_values import TYPES, exact, is_of_type, same, type_name
+from airflow_provider_apitask.core.showing import shown_as_given
 
 __all__ = ["Broken", "FieldCheck"]
 
@@ -58,6 +59,9 @@ class FieldCheck:
     length: Any = None
     optional: Any = None
     absent: Any = None
+
+    def __repr__(self) -> str:
+        return shown_as_given(self)
 
     @classmethod
     def parse(cls, value: Any, parameter: str) -> Self:

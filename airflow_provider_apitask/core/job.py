@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.conditions import (
+    STATUS_CODE,
+    conditions_as_dicts,
+    parse_conditions,
+    paths_of,
+    which_applies,
+)
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.extraction import check_path, compile_path
+from airflow_provider_apitask.core.extraction import check_path, compile_path, is_xpath
 from airflow_provider_apitask.core.reconcile_spec import Reconcile
 from airflow_provider_apitask.core.request_spec import RequestSpec
-from airflow_provider_apitask.core.status import StatusWords
+from airflow_provider_apitask.core.status import StatusWords, Verdict
+
+if TYPE_CHECKING:
+    from airflow_provider_apitask.core.answers import Reading
+from airflow_provider_apitask.core.showing import shown_as_given
 
 __all__ = ["CANCEL_REASONS", "DEFAULT_STATUS_PATH", "AsyncJob"]
 
@@ -23,6 +34,13 @@ _PATHS = ("status_path", "error_path", "progress_path", "result_path")
 #: The requests after the submit, and the method of one that names none.
 _REQUESTS = {"status_request": "GET", "result_request": "GET", "cancel_request": "DELETE"}
 _WORDS = ("success_values", "failure_values", "cancelled_values", "running_values")
+#: The first that holds counts: what says that it did not go well is not believed to have worked.
+_CONDITIONS = {
+    "cancelled_when": Verdict.CANCELLED,
+    "failure_when": Verdict.FAILED,
+    "running_when": Verdict.RUNNING,
+    "success_when": Verdict.SUCCEEDED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +64,15 @@ class AsyncJob:
     :param cancelled_values: the same for a job that was cancelled.
     :param running_values: the same for a job that goes on.
     :param unknown_status: what a word in none of the lists is: ``fail`` (default) or ``running``.
+    :param success_when: condition on the answer to a check that means success, looked at before any
+        status word: ``{"$.done": True}``, ``{"$.state": "ready", "$.error": {"absent": True}}``; a list
+        of such, of which one must hold. Where it is given nothing else means success: an answer that
+        says nothing of the kind is that of a job that goes on. An answer other than 2xx meets only a
+        condition that names its ``status_code``.
+    :param failure_when: the same for failure; ``{"status_code": 404}`` takes a 404 for one.
+    :param cancelled_when: the same for a job that was cancelled; goes before all others.
+    :param running_when: the same for a job that goes on; goes before ``success_when``.
+        ``{"status_code": [404, 500]}`` takes both for "not yet".
     :param error_path: where a failed job's reason is; by default RFC 9457 and common shapes.
     :param progress_path: where the progress is, for the log.
     :param initial_delay: seconds before the first check, 0 by default.
@@ -86,6 +113,10 @@ class AsyncJob:
     cancelled_values: Any = None
     running_values: Any = None
     unknown_status: str = "fail"
+    success_when: Any = None
+    failure_when: Any = None
+    cancelled_when: Any = None
+    running_when: Any = None
     error_path: str | None = None
     progress_path: str | None = None
     initial_delay: Any = 0
@@ -104,6 +135,9 @@ class AsyncJob:
     reconcile: Any = None
     reattach: bool = True
     on_lost: str = "fail"
+
+    def __repr__(self) -> str:
+        return shown_as_given(self)
 
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""
@@ -129,6 +163,8 @@ class AsyncJob:
         }
         for name in _WORDS:
             normal[name] = checks.words(getattr(self, name), f"job.{name}")
+        for name in _CONDITIONS:
+            normal[name] = parse_conditions(getattr(self, name), f"job.{name}")
         for parameter, path in self._named_paths():
             if path is not None and not checks.is_open(path):
                 check_path(path, parameter)
@@ -188,6 +224,8 @@ class AsyncJob:
             if value != field.default:
                 plain = isinstance(value, (RequestSpec, Reconcile))
                 given[field.name] = value.to_dict() if plain else value
+                if field.name in _CONDITIONS:
+                    given[field.name] = conditions_as_dicts(value)
         if isinstance(self.cancel_request, RequestSpec):
             # Its default is not that of other requests.
             given["cancel_request"]["method"] = self.cancel_request.method
@@ -198,6 +236,9 @@ class AsyncJob:
 
         :raises ParameterError: naming the field.
         """
+        for name in _CONDITIONS:
+            if checks.is_open(getattr(self, name)):
+                raise ParameterError(f"job.{name} was not rendered.", parameter=f"job.{name}")
         for parameter, path in self._named_paths():
             if path is not None:
                 try:
@@ -216,6 +257,15 @@ class AsyncJob:
             unknown_is_running=self.unknown_status == "running",
         )
 
+    def verdict(self, reading: Reading) -> tuple[Verdict, str] | None:
+        """What the conditions say of the answer to a check, and which of them; None where none holds."""
+        for name, verdict in _CONDITIONS.items():
+            # One failed item is enough for a failure; success is the success of all of them.
+            every = verdict is Verdict.SUCCEEDED
+            if (held := which_applies(getattr(self, name), reading, every=every)) is not None:
+                return verdict, f"job.{name}: {' and '.join(held)}"
+        return None
+
     def cancels_on(self, reason: str) -> bool:
         """Whether the job is to be cancelled for this reason, one of ``CANCEL_REASONS``."""
         return self.cancel_request is not None and reason in (
@@ -231,6 +281,14 @@ class AsyncJob:
     def expects_status(self) -> bool:
         """Whether a status must be in a good answer: the author said where it is."""
         return self.status_path is not None or self.asks_for_status
+
+    @property
+    def needs_json_for_success(self) -> bool:
+        """Whether ``success_when`` looks into a body of JSON."""
+        paths = paths_of(self.success_when or [])
+        return any(
+            path != STATUS_CODE and not path.startswith("headers.") and not is_xpath(path) for path in paths
+        )
 
     @property
     def path_of_job_id(self) -> str | None:
@@ -252,6 +310,10 @@ class AsyncJob:
         if isinstance(self.extract, Mapping):
             for name, path in self.extract.items():
                 yield f"job.extract[{name!r}]", path
+        for name in _CONDITIONS:
+            if isinstance(conditions := getattr(self, name), list):
+                known = [condition for condition in conditions if isinstance(condition, dict)]
+                yield from ((f"job.{name}", path) for path in paths_of(known) if path != STATUS_CODE)
         if isinstance(self.reconcile, Reconcile):
             yield from self.reconcile.named_paths("job.reconcile")
 

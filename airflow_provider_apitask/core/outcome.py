@@ -23,22 +23,28 @@ __all__ = ["job_over", "job_succeeded"]
 _LISTS = "success_values, failure_values, cancelled_values or running_values"
 
 
-def job_over(turn: Turn, reading: Reading, status: Any, verdict: Verdict) -> Move:
-    """The server said how the job ended; a word that nobody knows ends it loudly (rule 12)."""
+def job_over(
+    turn: Turn, reading: Reading, status: Any, verdict: Verdict, condition: str | None = None
+) -> Move:
+    """The server said how the job ended; a word that nobody knows ends it loudly (rule 12).
+
+    :param condition: the author's condition that tells, in place of the status.
+    """
     state = replace(turn.state, status=reading.brief(status))
     turn = turn.at(state)
     if verdict is Verdict.SUCCEEDED:
         return job_succeeded(turn, reading)
     why = reading.reason(turn.call.job.error_path)
+    by = f"status {state.status!r}" if condition is None else condition
     if verdict is Verdict.CANCELLED:
-        message = f"{job_name(state)} was cancelled on the server (status {state.status!r})"
+        message = f"{job_name(state)} was cancelled on the server ({by})"
         said = f": {why}" if why else ""
         return ended(
             state, Phase.CANCELLED, job_error(JobCancelledError, state, f"{message}{said}.", reason=why)
         )
     if verdict is Verdict.FAILED:
         said = f": {why}" if why else f"; {reading.excerpt}"
-        message = f"{job_name(state)} failed (status {state.status!r}){said}."
+        message = f"{job_name(state)} failed ({by}){said}."
         return ended(state, Phase.FAILED, job_error(JobFailedError, state, message, reason=why))
     message = (
         f"{reading.shown}, with the status {state.status!r} at {turn.call.job.path_of_status}, which is in "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_provider_apitask.core.answers import find_in, read_status
+from airflow_provider_apitask.core.answers import Reading, find_in, read_status
 from airflow_provider_apitask.core.cancel import begin_cancel
 from airflow_provider_apitask.core.errors import (
     AnswerError,
@@ -35,6 +35,8 @@ def read_poll(turn: Turn) -> Move:
     """Read a status check: the table of rule 10, row by row."""
     turn = turn.at(replace(turn.state, polls=turn.state.polls + 1))
     state, inbound = turn.state, turn.inbound
+    if isinstance(inbound, Response) and (told := _by_conditions(turn, inbound)) is not None:
+        return told
     if turn.is_final:
         error = job_error(JobFailedError, state, f"{turn.described}.", status_code=turn.code)
         return ended(state, Phase.FAILED, error)
@@ -53,15 +55,54 @@ def read_poll(turn: Turn) -> Move:
     return ended(state, Phase.FAILED, job_error(RequestFailedError, state, message, status_code=turn.code))
 
 
-def _read_status(turn: Turn, response: Response) -> Move:
-    """A 2xx: the status in its body decides, whatever the code."""
+def _by_conditions(turn: Turn, response: Response) -> Move | None:
+    """What the author's conditions make of an answer, whatever its code; None where none holds."""
     job, reading = turn.call.job, turn.reading(response)
+    if response.ok and _unreadable(reading) is not None:
+        return None  # a login page is no answer, whatever its code
+    held = job.verdict(reading)
+    if held is None:
+        return None
+    verdict, condition = held
+    turn = turn.at(_known(turn, reading))
+    if verdict is Verdict.RUNNING:
+        return _moved(turn, turn.state, response)
+    return job_over(turn, reading, turn.state.status, verdict, condition)
+
+
+def _unreadable(reading: Reading) -> str | None:
+    """Why a good answer cannot be believed, None where it can."""
     try:
         reading.refuse_html()
         reading.require_json_if_said()
     except AnswerError as error:
-        return _check_failed(turn, error.message.rstrip("."))
+        return error.message.rstrip(".")
+    return None
+
+
+def _known(turn: Turn, reading: Reading) -> State:
+    """The state with what people want to read of an answer: the status, and how far the job is."""
+    job = turn.call.job
+    status = find_in(reading, job.path_of_status)
+    progress = MISSING if job.progress_path is None else find_in(reading, job.progress_path)
+    return replace(
+        turn.state,
+        status=None if status is MISSING else reading.brief(status),
+        progress=None if progress is MISSING else reading.brief(progress),
+    )
+
+
+def _read_status(turn: Turn, response: Response) -> Move:
+    """A 2xx: the status in its body decides, whatever the code."""
+    job, reading = turn.call.job, turn.reading(response)
+    if (why := _unreadable(reading)) is not None:
+        return _check_failed(turn, why)
     status, verdict = read_status(reading, job, turn.words)
+    if job.success_when is not None and (job.status_path is None or verdict in (None, Verdict.SUCCEEDED)):
+        # Nothing but that condition means success, and a word that nobody declared means nothing.
+        if response.status not in (202, 204) and job.needs_json_for_success and not reading.has_json:
+            return _check_failed(turn, f"{reading.shown} without the JSON that job.success_when looks at")
+        return _moved(turn, _known(turn, reading), response)
     if verdict is None:
         if response.status == 202:
             return _moved(turn, turn.state, response)
@@ -70,12 +111,7 @@ def _read_status(turn: Turn, response: Response) -> Move:
         if job.unknown_status == "running":
             return _running(turn, turn.state)
         return _check_failed(turn, reading.error("job.status_path", job.path_of_status).message.rstrip("."))
-    progress = MISSING if job.progress_path is None else find_in(reading, job.progress_path)
-    known = {
-        "status": reading.brief(status),
-        "progress": None if progress is MISSING else reading.brief(progress),
-    }
-    state = replace(turn.state, **known)
+    state = _known(turn, reading)
     if verdict is not Verdict.RUNNING:
         return job_over(turn.at(state), reading, status, verdict)
     return _moved(turn, state, response)

@@ -10,6 +10,7 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
 from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.showing import shown_as_given
 from airflow_provider_apitask.core.templating import placeholders
 
 __all__ = ["Reconcile"]
@@ -29,6 +30,9 @@ class Reconcile:
     :param job_id: path of the job's id in the item; by default that of the job.
     :param settle: seconds from the submit until a job that is not listed surely does not exist, 10 by
         default: the list may lag behind. After that the submit is sent again.
+    :param exists_codes: HTTP codes by which the answer to a submit says that the job is there
+        already, such as 409 where the author chose its id: then it is looked up and gone on with.
+        By default such an answer is an error.
     """
 
     request: Any = None
@@ -37,6 +41,10 @@ class Reconcile:
     extract: Any = None
     job_id: str | None = None
     settle: Any = 10
+    exists_codes: Any = None
+
+    def __repr__(self) -> str:
+        return shown_as_given(self)
 
     @classmethod
     def parse(cls, value: Any, parameter: str) -> Self:
@@ -83,6 +91,7 @@ class Reconcile:
             extract=extract,
             job_id=self.job_id,
             settle=settle,
+            exists_codes=checks.codes(self.exists_codes, f"{parameter}.exists_codes"),
         )
         for name, path in checked.named_paths(parameter):
             if path is not None and not checks.is_open(path):

@@ -11,6 +11,7 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.redaction import is_credential_name
 from airflow_provider_apitask.core.request_body import BODY_FORMATS
+from airflow_provider_apitask.core.showing import shown_as_given
 from airflow_provider_apitask.core.templating import placeholders
 from airflow_provider_apitask.core.uploads import check_files
 from airflow_provider_apitask.core.urls import wire_text
@@ -52,6 +53,9 @@ class RequestSpec:
     body: Any = None
     body_format: str = "json"
     timeout: Any = None
+
+    def __repr__(self) -> str:
+        return shown_as_given(self)
 
     @classmethod
     def parse(cls, value: Any, parameter: str, method: str = "GET") -> Self:

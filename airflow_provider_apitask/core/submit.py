@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -65,6 +66,8 @@ def read_submit(turn: Turn) -> Move:
 def _not_accepted(turn: Turn) -> Move:
     """Rule 5: send again only where that is safe; else say that the outcome is not known."""
     policy, method, key = turn.call.retry, turn.request.method, turn.state.idempotency_key
+    if turn.call.mode is Mode.ASYNC and turn.code in _exists_codes(turn):
+        return begin_reconcile(turn.state, turn.now, f"{turn.described}: the job is there already.")
     attempts = turn.state.attempts + 1
     data = {
         "method": method,
@@ -89,6 +92,12 @@ def _not_accepted(turn: Turn) -> Move:
         same = "The server may have taken it; sent again, it would have the same idempotency key."
         return failed(state, RequestFailedError(f"{turn.described}{tries}. {same}", **data))
     return failed(state, RequestFailedError(f"{turn.described}{tries}.", **data))
+
+
+def _exists_codes(turn: Turn) -> Collection[int]:
+    """Codes by which the server says that there is such a job, which the author wants to go on with."""
+    reconcile = turn.call.job.reconcile
+    return (reconcile.exists_codes or ()) if reconcile is not None else ()
 
 
 def _is_unread(turn: Turn) -> bool:
@@ -175,6 +184,8 @@ def _followed(turn: Turn, state: State, reading: Reading) -> Move:
         return _not_followed(turn, state, reading, verdict)
     # `status` may be that of the request ("success": it was accepted) unless the author said that
     # it is the job's; where it is, the first check tells the same.
+    if job.success_when is not None and verdict is Verdict.SUCCEEDED:
+        verdict = Verdict.RUNNING  # nothing but that condition means success; the first check tells
     if response.status == 200 and job.status_path is not None and verdict in _OVER:
         return job_over(turn.at(state), reading, status, verdict)
     try:

@@ -2,8 +2,9 @@ r"""``{path}`` placeholders: values of earlier answers of the same call, in late
 
 ``{runId}``, ``{result.id}``, ``{$.jobs[0].id}``, ``{/job/id}`` of XML, ``{headers.Location}``. Braces
 around anything that is no path, such as JSON text, stay as they are; ``\{`` and ``\}`` write literal
-braces, and a backslash before anything else is a backslash. Jinja comes first, so ``{{ … }}`` never
-arrives here, and it leaves ``\{`` alone.
+braces, and a backslash before anything else is a backslash. In a URL ``{+name}`` keeps the slashes of
+a value that is a path (RFC 6570 §3.2.3). Jinja comes first, so ``{{ … }}`` never arrives here, and it
+leaves ``\{`` alone.
 """
 
 from __future__ import annotations
@@ -22,20 +23,19 @@ __all__ = ["Lookup", "expand", "expand_url", "placeholders"]
 #: Gives the value of a path, or raises what names it.
 Lookup = Callable[[str], Any]
 
-_PLACEHOLDER = re.compile(
-    r"""\\(?P<brace>[{}])|\{(?P<path>
+_PATH = r"""(?P<path>
         \$[^{}]*                                     # JSONPath
         | (?://?|\./+)[A-Za-z_@][^{}]* | xpath:[^{}]+  # XPath
         | [A-Za-z_@][^{}\s"':,]*                     # a name or a dotted path
-    )\}""",
-    re.VERBOSE,
-)
+    )\}"""
+_PLACEHOLDER = re.compile(r"\\(?P<brace>[{}]) | \{" + _PATH, re.VERBOSE)
+_IN_URL = re.compile(r"\\(?P<brace>[{}]) | \{(?P<keep>\+?)" + _PATH, re.VERBOSE)
 
 
 def placeholders(value: Any) -> Iterator[str]:
     """All paths that stand in braces anywhere in a (nested) value."""
     if isinstance(value, str):
-        yield from (match["path"] for match in _PLACEHOLDER.finditer(value) if match["path"])
+        yield from (match["path"] for match in _IN_URL.finditer(value) if match["path"])
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from placeholders(key)
@@ -62,6 +62,8 @@ def expand(value: Any, lookup: Lookup) -> Any:
 def expand_url(template: str, lookup: Lookup, base_url: str) -> str:
     """Fill in placeholders of a URL, each value percent-encoded whole (``:``, ``+``, ``/`` too).
 
+    ``{+name}`` keeps the slashes between the segments of a value, such as ``operations/7``.
+
     A value that begins the template and is a URL or an absolute path itself, such as
     ``{links.self}/results``, is a link of the server: it is taken as it is.
 
@@ -87,15 +89,21 @@ def expand_url(template: str, lookup: Lookup, base_url: str) -> str:
         if match["brace"]:
             return match["brace"]
         text = value_of(match["path"])
-        # A server that calls a job ".." does not get the request sent elsewhere.
-        return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
+        if match["keep"]:
+            return "/".join(map(_segment, text.strip("/").split("/")))
+        return _segment(text)
 
-    first = _PLACEHOLDER.match(template)
+    first = _IN_URL.match(template)
     if first and first["path"]:
         text = value_of(first["path"])
         if is_absolute(text) or text.startswith("/"):
-            return _appended(resolve(text, base_url), _PLACEHOLDER.sub(filled, template[first.end() :]))
-    return _PLACEHOLDER.sub(filled, template)
+            return _appended(resolve(text, base_url), _IN_URL.sub(filled, template[first.end() :]))
+    return _IN_URL.sub(filled, template)
+
+
+def _segment(text: str) -> str:
+    # A server that calls a job ".." does not get the request sent elsewhere.
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
 
 
 def _appended(url: str, rest: str) -> str:

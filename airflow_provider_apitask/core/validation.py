@@ -20,6 +20,7 @@ from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import MISSING, check_path, compile_path, is_xpath
 from airflow_provider_apitask.core.field_checks import FieldCheck
 from airflow_provider_apitask.core.json_schema import check_json_schema, compile_schema
+from airflow_provider_apitask.core.showing import shown_as_given
 from airflow_provider_apitask.core.status import Verdict
 from airflow_provider_apitask.core.status_codes import code_in, codes_text, parse_codes
 from airflow_provider_apitask.core.violations import (
@@ -72,6 +73,9 @@ class ResponseValidation:
     success_when: Any = None
     failure_when: Any = None
     running_when: Any = None
+
+    def __repr__(self) -> str:
+        return shown_as_given(self)
 
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""

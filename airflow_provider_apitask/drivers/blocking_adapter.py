@@ -20,7 +20,7 @@ from urllib3.connection import HTTPConnection
 
 from airflow_provider_apitask.core.messages import Request
 from airflow_provider_apitask.drivers.failures import Progress
-from airflow_provider_apitask.drivers.wire import IDLE_SECONDS, total_seconds
+from airflow_provider_apitask.drivers.wire import IDLE_SECONDS, KEEP_ALIVE, total_seconds
 
 __all__ = ["Adapter", "Attempt"]
 
@@ -101,6 +101,10 @@ class Attempt(Progress):
 _current: ContextVar[Attempt] = ContextVar("airflow_provider_apitask_attempt")
 
 
+#: Small packets at once, as is the default of urllib3, and probes on idle connections.
+_SOCKETS = {"socket_options": [*HTTPConnection.default_socket_options, *KEEP_ALIVE]}
+
+
 class Adapter(HTTPAdapter):
     """Opens connections with one TLS context, and sends over them without rewriting anything."""
 
@@ -114,11 +118,15 @@ class Adapter(HTTPAdapter):
         """The pool for a request, its connections of our kind; by default each would read a CA bundle."""
         parts = urlsplit(str(request.url))
         proxy = (proxies or {}).get("all")
-        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
+        manager = self.proxy_manager_for(proxy, **_SOCKETS) if proxy else self.poolmanager
         tls = {"ssl_context": self._context} if self._context else {}
         pool: Any = manager.connection_from_host(parts.hostname, parts.port, parts.scheme, pool_kwargs=tls)
         pool.ConnectionCls = _exact(pool.ConnectionCls)
         return pool
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool of connections, whose sockets are kept alive."""
+        super().init_poolmanager(*args, **{**kwargs, **_SOCKETS})
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing: the context has it all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
@@ -31,6 +32,7 @@ from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptio
 from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
 from airflow_provider_apitask.drivers.wire import (
     IDLE_SECONDS,
+    KEEP_ALIVE,
     MAX_FIELD_SIZE,
     UnusableError,
     checked_headers,
@@ -102,6 +104,7 @@ class EventLoopTransport:
                 keepalive_timeout=IDLE_SECONDS,
                 # Names resolve as on a worker, also where aiodns is installed.
                 resolver=aiohttp.ThreadedResolver(),
+                socket_factory=_kept_alive,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             # What the core does not set is not sent: no default of the library goes along.
@@ -231,6 +234,15 @@ async def _piece(answer: aiohttp.ClientResponse, seconds: float) -> bytes:
         protocol = answer.connection.protocol if answer.connection is not None else None
         known = protocol.exception() if protocol is not None else None
         raise known or aiohttp.SocketTimeoutError from error
+
+
+def _kept_alive(address: tuple[Any, ...]) -> socket.socket:
+    """A socket whose idle connections are probed."""
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    for option in KEEP_ALIVE:
+        made.setsockopt(*option)
+    return made
 
 
 def _watching() -> aiohttp.TraceConfig:

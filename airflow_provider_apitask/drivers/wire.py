@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import socket
 
 from airflow_provider_apitask.core.messages import Failure, Headers, Request, Timeout
 
 __all__ = [
     "IDLE_SECONDS",
+    "KEEP_ALIVE",
     "MALFORMED",
     "MAX_FIELD_SIZE",
     "UnusableError",
@@ -23,6 +25,16 @@ SLOWEST_UPLOAD = 256 * 1024
 #: An idle connection is used again for so long. Balancers and NAT forget connections in silence after
 #: a minute or more, and a request on such a one is lost without an answer.
 IDLE_SECONDS = 60.0
+#: Socket options by which a connection that waits for a slow answer is not forgotten on its way: a probe
+#: after 120 seconds, then each 30, and 20 without an answer end it.
+KEEP_ALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *[
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 20))
+        if hasattr(socket, name)
+    ],
+]
 #: Header fields of an answer, and bytes of each: the limits of ``http.client``, which counts the empty line.
 MAX_FIELDS = 99
 MAX_FIELD_SIZE = 64 * 1024

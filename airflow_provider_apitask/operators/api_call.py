@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
     from airflow_provider_apitask.operators.run import CallRun
 
-__all__ = ["ApiCallOperator"]
+__all__ = ["ApiCallOperator", "default_deferrable"]
 
 #: Longest return value by default, bytes: XCom is a row in Airflow's database.
 DEFAULT_MAX_XCOM_BYTES = 1024 * 1024
@@ -102,6 +102,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param output_format: ``raw``, the answer as it came, or ``jsonl``, each item of the pages in a line;
         by default what fits.
     :param max_xcom_bytes: longest return value, bytes of its JSON, 1 MiB by default; None for no bound.
+    :param log_response: put the beginning of the answer that is the result into the log of the task,
+        10,000 characters without secrets; False by default.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
 
@@ -161,6 +163,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         output_path: str | None = None,
         output_format: str | None = None,
         max_xcom_bytes: int | None = DEFAULT_MAX_XCOM_BYTES,
+        log_response: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -175,7 +178,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.mode = mode_of(mode, job)
         self.job = AsyncJob.as_template(job)
         self.wait_for_completion = wait_for_completion
-        self.deferrable = _default_deferrable(self.mode) if deferrable is None else deferrable
+        self.deferrable = default_deferrable(self.mode) if deferrable is None else deferrable
         self.retry_count = retry_count
         self.retry_wait = retry_wait
         self.retry_factor = retry_factor
@@ -194,6 +197,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.output_path = output_path
         self.output_format = output_format
         self.max_xcom_bytes = max_xcom_bytes
+        self.log_response = log_response
         check_parameters(vars(self))
 
     @classmethod
@@ -329,9 +333,11 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def _checked(self, context: Context, run: CallRun, value: Any) -> Any:
         """The result after the functions of the author."""
-        from airflow_provider_apitask.operators.callables import checked
+        from airflow_provider_apitask.callables import checked, excerpt
 
         answer = run.operation.answer
+        if self.log_response and answer is not None:
+            self.log.info("%s", excerpt(answer, run.operation.api.redactor))
         if answer is None or (self.response_check is None and self.response_filter is None):
             return value
         try:
@@ -395,7 +401,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.log.info("%s", event.message)
 
 
-def _default_deferrable(mode: str) -> bool:
+def default_deferrable(mode: str) -> bool:
+    """Whether a call waits on the triggerer where its author says nothing."""
     return mode == "async" or conf.getboolean("operators", "default_deferrable", fallback=False)
 
 

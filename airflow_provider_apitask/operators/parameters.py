@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from airflow_provider_apitask.callables import check_callable
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path
@@ -18,7 +19,6 @@ from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.status_codes import parse_codes
 from airflow_provider_apitask.core.urls import wire_text
 from airflow_provider_apitask.core.validation import ResponseValidation
-from airflow_provider_apitask.operators.callables import check_callable
 
 __all__ = [
     "MODES",
@@ -73,7 +73,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     request_of(given)
     _check_csrf(given)
     _check_idempotency(given)
-    for name in ("wait_for_completion", "deferrable", "require_csrf_token"):
+    for name in ("wait_for_completion", "deferrable", "require_csrf_token", "log_response"):
         if not isinstance(given.get(name) or False, bool):
             raise ParameterError(
                 f"{name} must be True or False, not {checks.shown(given[name])}.", parameter=name

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_apitask.callables import check_callable
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
@@ -58,6 +59,10 @@ class ApiStatusSensor(BaseSensorOperator):
     :param deferrable: wait on the triggerer; by default ``[operators] default_deferrable``.
     :param poke_interval: seconds between checks, 15 by default; when deferred, ``poll_interval``
         of ``job`` comes first.
+    :param response_check: a function of the answer that is the result (a ``requests.Response``) and
+        Airflow's context, or the dotted path of one: True (or a ``PokeReturnValue``) where it is what
+        is waited for, else the sensor goes on waiting. It is called on the worker, when the job has
+        succeeded by its status or conditions; a deferred sensor defers again.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
 
@@ -78,6 +83,7 @@ class ApiStatusSensor(BaseSensorOperator):
         max_response_bytes: int | None = None,
         deferrable: bool | None = None,
         poke_interval: timedelta | float = 15,
+        response_check: Callable[..., Any] | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
@@ -93,6 +99,8 @@ class ApiStatusSensor(BaseSensorOperator):
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
+        self.response_check = response_check
+        check_callable(response_check, "response_check")
         self._operation: Operation | None = None
         checks.number(self.poke_interval, "poke_interval", above=True)
         check_target(handle, job_id, status_request, self.job)
@@ -110,9 +118,12 @@ class ApiStatusSensor(BaseSensorOperator):
             return super().execute(context)
         return self._guarded(lambda: self._check_and_defer(context))
 
-    def execute_complete(self, context: Context, event: Any) -> Any:
-        """Go on when the trigger has seen the job end."""
-        return self._guarded(lambda: self._complete(context, event))
+    def execute_complete(self, context: Context, event: Any, until: float | None = None) -> Any:
+        """Go on when the trigger has seen the job end.
+
+        :param until: Unix time at which the sensor's ``timeout`` is over.
+        """
+        return self._guarded(lambda: self._complete(context, event, until))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check the job once; fetch its result where it has succeeded."""
@@ -133,7 +144,29 @@ class ApiStatusSensor(BaseSensorOperator):
         if operation.state.phase.waiting:
             self._store_state(context, operation.state)
             return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=value)
+        said = self._said(context, operation, value)
+        if not said.is_done:
+            operation.state = self._anew(operation)
+            self._store_state(context, operation.state)
+        return said
+
+    def _said(self, context: Context, operation: Operation, value: Any) -> PokeReturnValue:
+        """What the author's function says of the result."""
+        if self.response_check is None or operation.answer is None:
+            return PokeReturnValue(is_done=True, xcom_value=value)
+        from airflow_provider_apitask.callables import asked
+
+        said = asked(self.response_check, operation.answer, context)
+        if isinstance(said, PokeReturnValue):
+            return said
+        return PokeReturnValue(is_done=bool(said), xcom_value=value if said else None)
+
+    def _anew(self, operation: Operation) -> State:
+        """The state of a wait that goes on though the job is done."""
+        import time
+
+        interval = operation.call.job.poll_interval
+        return replace(self._state(), polls=operation.state.polls, next_at=time.time() + interval)
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -152,27 +185,56 @@ class ApiStatusSensor(BaseSensorOperator):
 
     def _check_and_defer(self, context: Context) -> Any:
         """Check once, so that a job which is over needs no trigger, then defer."""
-        from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger
+        import time
+
         from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
 
         hook = self._hook()
         operation = self._new_operation(hook, self._state())
         refuse_stored_secrets(operation.call.job)
         value = self._advance(context, hook, operation)
+        until = None if self.response_check is None else time.time() + self.timeout
         if not operation.state.phase.waiting:
-            return value
+            return self._finish(context, hook, operation, value, until)
+        return self._defer(hook, operation, until)
+
+    def _finish(
+        self, context: Context, hook: ApiHook, operation: Operation, value: Any, until: float | None
+    ) -> Any:
+        """Return the result, or defer once more where the author's function says that it is not there yet."""
+        said = self._said(context, operation, value)
+        if said.is_done:
+            return said.xcom_value
+        operation.state = self._anew(operation)
+        return self._defer(hook, operation, until)
+
+    def _defer(self, hook: ApiHook, operation: Operation, until: float | None) -> Any:
+        import time
+
+        from airflow.sdk.exceptions import TaskDeferralTimeout
+
+        from airflow_provider_apitask.triggers.api_status import ApiStatusTrigger
+
+        left = self.timeout if until is None else until - time.time()
+        if left <= 0:
+            # Airflow makes of it what soft_fail says.
+            raise TaskDeferralTimeout("The sensor's timeout is over.")
         trigger = ApiStatusTrigger.of(operation.call, hook.api_conn_id, operation.state)
         return self.defer(
-            trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
+            trigger=trigger,
+            method_name="execute_complete",
+            timeout=timedelta(seconds=left),
+            kwargs=None if until is None else {"until": until},
         )
 
-    def _complete(self, context: Context, event: Any) -> Any:
+    def _complete(self, context: Context, event: Any, until: float | None) -> Any:
         from airflow_provider_apitask.triggers.handover import take_event
 
         state, answer = take_event(context, event)
         hook = self._hook()
         operation = self._new_operation(hook, state, answer)
-        return self._advance(context, hook, operation)
+        value = self._advance(context, hook, operation)
+        return self._finish(context, hook, operation, value, until)
 
     # -- the parts ---------------------------------------------------------------------------
 

@@ -124,3 +124,17 @@ def test_a_value_comes_back_out_of_a_url(value: str) -> None:
 def test_a_url_needs_a_value(template: str) -> None:
     with pytest.raises(AnswerError, match=r"\{(none|empty)\} is empty"):
         expand_url(template, VALUES.__getitem__, "https://h/v1")
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("operations/7", "/v1/operations/7:cancel"),
+        ("a b/c?d#e", "/v1/a%20b/c%3Fd%23e:cancel"),
+        ("../../admin", "/v1/%2E%2E/%2E%2E/admin:cancel"),
+        ("//evil.example/x", "/v1/evil.example/x:cancel"),
+    ],
+)
+def test_plus_keeps_the_slashes_of_a_value(value: str, url: str) -> None:
+    assert expand_url("/v1/{+name}:cancel", {"name": value}.__getitem__, "https://a.example/") == url
+    assert list(placeholders("/v1/{+name}:cancel")) == ["name"]

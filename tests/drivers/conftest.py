@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_apitask.drivers.transport import RateLimit
 from tests.support import Tls, self_signed_tls
 
 
@@ -29,3 +30,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     return known
+
+
+@pytest.fixture
+def no_pause_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a transport waits for all its users is real time, which passes in no test with a clock of its own."""
+    monkeypatch.setattr(RateLimit, "learn", lambda *_: None)

@@ -160,7 +160,7 @@ def test_a_connection_that_was_closed_while_idle(method: str) -> None:
     assert seen.server.connections == 2
 
 
-def test_retries_of_the_submit() -> None:
+def test_retries_of_the_submit(no_pause_for_all: None) -> None:
     answers = (Answer(503), Answer(429, headers={"Retry-After": "9"}), Answer(json=1))
     seen = contract(lambda s: s.on("POST", "/a", *answers), sync("POST", retry=RetryPolicy(count=3)))
     assert (seen.value, len(seen.targets), seen.server.connections) == (1, 3, 1)

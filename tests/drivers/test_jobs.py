@@ -75,7 +75,7 @@ def test_503_while_polling_and_a_relative_location() -> None:
     assert [kind for kind, _ in seen.events][:3] == ["submitted", "failing", "recovered"]
 
 
-def test_retry_after() -> None:
+def test_retry_after(no_pause_for_all: None) -> None:
     seen = job(retry_after="7")
     assert (seen.value, seen.slept) == (RESULT, [7, 7, 7])
     seen = job(lambda s: s.once("GET", "/jobs/job-1", Answer(429, headers={"Retry-After": "33"})))

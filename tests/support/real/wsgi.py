@@ -36,7 +36,7 @@ __all__ = ["Handled", "RequestLog", "WsgiServer"]
 _STOP_SECONDS: Final = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Handled(Recorded):
     """A request and the status it was answered with.
 
@@ -178,7 +178,7 @@ class WsgiServer(RequestLog):
         with self._log_lock:
             number = self._peers.setdefault(peer, len(self._peers) + 1)
             at, method = time.monotonic(), environ["REQUEST_METHOD"]
-            handled = Handled(method, target, path, pairs, _headers(environ), body, at, number, status)
+            handled = Handled(method, target, path, pairs, _headers(environ), body, at, number, status=status)
             self._log.append(handled)
 
 

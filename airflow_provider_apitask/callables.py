@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core import checks
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_apitask.core.call import Call
     from airflow_provider_apitask.core.messages import Response
+    from airflow_provider_apitask.core.redaction import Redactor
 
-__all__ = ["check_callable", "checked", "imported"]
+__all__ = ["as_requests", "asked", "check_callable", "checked", "excerpt", "imported"]
+
+#: Longest part of an answer that is put into the log, characters, and what is read for it.
+_LOGGED, _READ = 10_000, 20_000
 
 
 def check_callable(value: Any, parameter: str) -> None:
@@ -100,6 +105,25 @@ def _refusal(call: Call, message: str) -> ResponseValidationError:
     harmless = call.request.method in IDEMPOTENT_METHODS
     done = "" if harmless else f" The {call.request.method} was carried out, so the task is not tried again."
     return ResponseValidationError(f"{message}{done}", retryable=harmless)
+
+
+def asked(check: Callable[..., Any] | str, answer: Response, context: Context) -> Any:
+    """What a ``response_check`` says of an answer, whatever it raises included."""
+    from airflow.providers.common.compat.sdk import determine_kwargs
+
+    function, response = imported(check, "response_check"), as_requests(answer)
+    return function(response, **determine_kwargs(function, [response], context))
+
+
+def excerpt(answer: Response, redactor: Redactor) -> str:
+    """The beginning of an answer for the log, without secrets."""
+    from airflow_provider_apitask.core.bodies import decode_text
+
+    # Cut twice: a secret that the first cut leaves half of is not shown.
+    text = decode_text(replace(answer, body=answer.body[: 4 * _READ]))[:_READ]
+    shown = redactor.text(text)[:_LOGGED]
+    rest = "" if len(answer.body) <= len(shown.encode("utf-8", "replace")) else "…"
+    return f"The answer of {redactor.url(answer.url)}, {len(answer.body)} bytes: {shown}{rest}"
 
 
 def as_requests(answer: Response) -> requests.Response:
