@@ -34,5 +34,5 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def no_pause_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a transport waits for all its users is real time, which passes in no test with a clock of its own."""
+    """What a transport waits for all its users is real time, and these tests have a clock of their own."""
     monkeypatch.setattr(RateLimit, "learn", lambda *_: None)
