@@ -7,22 +7,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_apitask.core import checks
-from airflow_provider_apitask.core.conditions import (
-    STATUS_CODE,
-    conditions_as_dicts,
-    parse_conditions,
-    paths_of,
-    which_applies,
-)
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path, is_xpath
-from airflow_provider_apitask.core.reconcile_spec import Reconcile
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.status import StatusWords, Verdict
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.answers import Reading
-from airflow_provider_apitask.core.showing import shown_as_given
+    from airflow_provider_apitask.core.reconcile_spec import Reconcile
 
 __all__ = ["CANCEL_REASONS", "DEFAULT_STATUS_PATH", "AsyncJob"]
 
@@ -137,6 +129,8 @@ class AsyncJob:
     on_lost: str = "fail"
 
     def __repr__(self) -> str:
+        from airflow_provider_apitask.core.showing import shown_as_given
+
         return shown_as_given(self)
 
     def __post_init__(self) -> None:
@@ -164,7 +158,11 @@ class AsyncJob:
         for name in _WORDS:
             normal[name] = checks.words(getattr(self, name), f"job.{name}")
         for name in _CONDITIONS:
-            normal[name] = parse_conditions(getattr(self, name), f"job.{name}")
+            if (given := getattr(self, name)) is not None:
+                # Most jobs have none, and reading them imports much.
+                from airflow_provider_apitask.core.conditions import parse_conditions
+
+                normal[name] = parse_conditions(given, f"job.{name}")
         for parameter, path in self._named_paths():
             if path is not None and not checks.is_open(path):
                 check_path(path, parameter)
@@ -180,6 +178,8 @@ class AsyncJob:
             if (request := getattr(self, name)) is not None and not checks.is_open(request):
                 found[name] = RequestSpec.parse(request, f"job.{name}", method=method)
         if self.reconcile is not None and not checks.is_open(self.reconcile):
+            from airflow_provider_apitask.core.reconcile_spec import Reconcile
+
             found["reconcile"] = Reconcile.parse(self.reconcile, "job.reconcile")
             if self.status_request is None:
                 raise ParameterError(
@@ -222,9 +222,10 @@ class AsyncJob:
         for field in fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                plain = isinstance(value, (RequestSpec, Reconcile))
-                given[field.name] = value.to_dict() if plain else value
+                given[field.name] = value.to_dict() if hasattr(value, "to_dict") else value
                 if field.name in _CONDITIONS:
+                    from airflow_provider_apitask.core.conditions import conditions_as_dicts
+
                     given[field.name] = conditions_as_dicts(value)
         if isinstance(self.cancel_request, RequestSpec):
             # Its default is not that of other requests.
@@ -259,6 +260,10 @@ class AsyncJob:
 
     def verdict(self, reading: Reading) -> tuple[Verdict, str] | None:
         """What the conditions say of the answer to a check, and which of them; None where none holds."""
+        if all(getattr(self, name) is None for name in _CONDITIONS):
+            return None
+        from airflow_provider_apitask.core.conditions import which_applies
+
         for name, verdict in _CONDITIONS.items():
             # One failed item is enough for a failure; success is the success of all of them.
             every = verdict is Verdict.SUCCEEDED
@@ -285,6 +290,8 @@ class AsyncJob:
     @property
     def needs_json_for_success(self) -> bool:
         """Whether ``success_when`` looks into a body of JSON."""
+        from airflow_provider_apitask.core.conditions import STATUS_CODE, paths_of
+
         paths = paths_of(self.success_when or [])
         return any(
             path != STATUS_CODE and not path.startswith("headers.") and not is_xpath(path) for path in paths
@@ -312,16 +319,22 @@ class AsyncJob:
                 yield f"job.extract[{name!r}]", path
         for name in _CONDITIONS:
             if isinstance(conditions := getattr(self, name), list):
+                from airflow_provider_apitask.core.conditions import STATUS_CODE, paths_of
+
                 known = [condition for condition in conditions if isinstance(condition, dict)]
                 yield from ((f"job.{name}", path) for path in paths_of(known) if path != STATUS_CODE)
-        if isinstance(self.reconcile, Reconcile):
-            yield from self.reconcile.named_paths("job.reconcile")
+        if (search := self._search()) is not None:
+            yield from search.named_paths("job.reconcile")
 
     def requests(self) -> Iterator[Any]:
         """The requests after the submit that are given, the search for a lost job included."""
         yield from (request for name in _REQUESTS if (request := getattr(self, name)) is not None)
-        if isinstance(self.reconcile, Reconcile):
-            yield self.reconcile.request
+        if (search := self._search()) is not None:
+            yield search.request
+
+    def _search(self) -> Reconcile | None:
+        """How a lost job is looked for, where that is known already."""
+        return self.reconcile if hasattr(self.reconcile, "named_paths") else None
 
     def later_placeholders(self) -> Iterator[str]:
         """The ``{path}`` placeholders of all requests after the submit."""

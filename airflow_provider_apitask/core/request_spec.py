@@ -11,7 +11,6 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.redaction import is_credential_name
 from airflow_provider_apitask.core.request_body import BODY_FORMATS
-from airflow_provider_apitask.core.showing import shown_as_given
 from airflow_provider_apitask.core.templating import placeholders
 from airflow_provider_apitask.core.uploads import check_files
 from airflow_provider_apitask.core.urls import wire_text
@@ -55,6 +54,8 @@ class RequestSpec:
     timeout: Any = None
 
     def __repr__(self) -> str:
+        from airflow_provider_apitask.core.showing import shown_as_given
+
         return shown_as_given(self)
 
     @classmethod

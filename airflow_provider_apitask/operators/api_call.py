@@ -10,15 +10,11 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
-from airflow_provider_apitask.core.pagination import Pagination
-from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.operators.parameters import (
     check_parameters,
-    compiled,
-    csrf_endpoint_of,
-    idempotency_of,
     mode_of,
-    request_of,
+    pages_as_template,
+    rules_as_template,
 )
 from airflow_provider_apitask.operators.query_params import CallPartial, TakesQueryParams, renamed
 
@@ -29,7 +25,9 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.events import Event
     from airflow_provider_apitask.core.messages import Response
     from airflow_provider_apitask.core.operation import Inbound
+    from airflow_provider_apitask.core.pagination import Pagination
     from airflow_provider_apitask.core.state import State
+    from airflow_provider_apitask.core.validation import ResponseValidation
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
     from airflow_provider_apitask.operators.run import CallRun
 
@@ -189,11 +187,11 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.csrf_token_endpoint = csrf_token_endpoint
         self.response_path = response_path
         self.response_handling = response_handling
-        self.response_validation = ResponseValidation.as_template(response_validation)
+        self.response_validation = rules_as_template(response_validation)
         self.response_check = response_check
         self.response_filter = response_filter
         self.max_response_bytes = max_response_bytes
-        self.pagination = Pagination.as_template(pagination)
+        self.pagination = pages_as_template(pagination)
         self.output_path = output_path
         self.output_format = output_format
         self.max_xcom_bytes = max_xcom_bytes
@@ -204,12 +202,12 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     def partial(cls, **kwargs: Any) -> Any:
         """Set what all mapped tasks share; ``params`` are query parameters here too."""
         given = renamed(kwargs)
-        if "job" in given:
-            given["job"] = AsyncJob.as_template(given["job"])
-        if "pagination" in given:
-            given["pagination"] = Pagination.as_template(given["pagination"])
-        if "response_validation" in given:
-            given["response_validation"] = ResponseValidation.as_template(given["response_validation"])
+        plain = {
+            "job": AsyncJob.as_template,
+            "pagination": pages_as_template,
+            "response_validation": rules_as_template,
+        }
+        given.update({name: plain[name](given[name]) for name in plain if name in given})
         return CallPartial.of(super().partial(**given))
 
     def execute(self, context: Context) -> Any:
@@ -243,42 +241,9 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
         :raises ParameterError: naming the parameter and what is allowed.
         """
-        from airflow_provider_apitask.core.call import Call, Handling, Mode
-        from airflow_provider_apitask.core.retry import RetryPolicy
-        from airflow_provider_apitask.core.status_codes import parse_codes
-        from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
+        from airflow_provider_apitask.operators.build import build_call
 
-        check_parameters(vars(self))
-        if self.response_path is not None:
-            compiled(self.response_path, "response_path")
-        job = AsyncJob.parse(self.job).compiled()
-        if self.mode == "async" and self.deferrable and self.wait_for_completion:
-            refuse_stored_secrets(job)
-        request = request_of(vars(self))
-        return Call(
-            request=request,
-            mode=Mode(self.mode),
-            job=job,
-            retry=RetryPolicy(
-                count=checks.number(self.retry_count, "retry_count", whole=True),
-                delay=checks.number(self.retry_wait, "retry_wait"),
-                factor=checks.number(self.retry_factor, "retry_factor", minimum=1),
-                codes=None
-                if self.retry_codes is None
-                else tuple(parse_codes(self.retry_codes, "retry_codes")),
-            ),
-            response_path=self.response_path,
-            handling=Handling(self.response_handling.lower()),
-            validation=None
-            if self.response_validation is None
-            else ResponseValidation.parse(self.response_validation).compiled(),
-            timeout=request.timeout,
-            csrf_endpoint=csrf_endpoint_of(vars(self)),
-            max_response_bytes=checks.number(self.max_response_bytes, "max_response_bytes", whole=True),
-            idempotency=idempotency_of(vars(self), context),
-            pagination=None if self.pagination is None else Pagination.parse(self.pagination).compiled(),
-            stored=self.output_path is not None,
-        )
+        return build_call(vars(self), context)
 
     def _new_run(self, context: Context) -> CallRun:
         from airflow_provider_apitask.hooks.api import ApiHook

@@ -6,19 +6,19 @@ A mapped task is checked too: before it is expanded, with what is known of it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.callables import check_callable
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path
-from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
-from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.status_codes import parse_codes
 from airflow_provider_apitask.core.urls import wire_text
-from airflow_provider_apitask.core.validation import ResponseValidation
+
+if TYPE_CHECKING:
+    from airflow_provider_apitask.core.idempotency import Idempotency
 
 __all__ = [
     "MODES",
@@ -27,7 +27,9 @@ __all__ = [
     "csrf_endpoint_of",
     "idempotency_of",
     "mode_of",
+    "pages_as_template",
     "request_of",
+    "rules_as_template",
 ]
 
 #: The values of ``core.call.Mode``, which parsing a DAG file need not import.
@@ -85,7 +87,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     checks.number(given.get("max_response_bytes"), "max_response_bytes", minimum=1, whole=True)
     checks.number(given.get("max_xcom_bytes"), "max_xcom_bytes", minimum=1, whole=True)
     AsyncJob.as_template(given.get("job"))
-    Pagination.as_template(given.get("pagination"))
+    pages_as_template(given.get("pagination"))
     _check_output(given, later)
     _check_handling(given)
     response_path = given.get("response_path")
@@ -135,6 +137,30 @@ def csrf_endpoint_of(given: Mapping[str, Any]) -> str | None:
     return (given.get("csrf_token_endpoint") or "") if given.get("require_csrf_token") else None
 
 
+def rules_as_template(value: Any) -> Any:
+    """``response_validation`` as the plain dict that Jinja can render, checked; None as None.
+
+    :raises ParameterError: naming the field and what is allowed.
+    """
+    if value is None:
+        return None  # as of most calls: reading rules imports much
+    from airflow_provider_apitask.core.validation import ResponseValidation
+
+    return ResponseValidation.as_template(value)
+
+
+def pages_as_template(value: Any) -> Any:
+    """The same for ``pagination``.
+
+    :raises ParameterError: naming the field and what is allowed.
+    """
+    if value is None:
+        return None
+    from airflow_provider_apitask.core.pagination import Pagination
+
+    return Pagination.as_template(value)
+
+
 def idempotency_of(given: Mapping[str, Any], context: Any) -> Idempotency | None:
     """What makes the key of a task instance; None where the author wants none.
 
@@ -143,6 +169,8 @@ def idempotency_of(given: Mapping[str, Any], context: Any) -> Idempotency | None
     key = given.get("idempotency_key")
     if key is None:
         return None
+    from airflow_provider_apitask.core.idempotency import Idempotency
+
     header = given.get("idempotency_header")
     if key not in _KEY_SCOPES:
         return Idempotency(seed=wire_text(key), header=header, fixed=True)
@@ -244,7 +272,7 @@ def _check_handling_of_output(given: Mapping[str, Any], *, paged: bool, stored: 
     for function in ("response_check", "response_filter"):
         if given.get(function) is not None:
             raise ParameterError(f"{function} and {name} cannot both be given: it {why}.", parameter=function)
-    rules = ResponseValidation.as_template(given.get("response_validation"))
+    rules = rules_as_template(given.get("response_validation"))
     if not paged and isinstance(rules, Mapping) and set(rules) - {"expected_status_code"}:
         raise ParameterError(
             "response_validation can have no rule but expected_status_code with output_path: the answer is "
@@ -271,7 +299,7 @@ def _check_handling(given: Mapping[str, Any]) -> None:
             "response_handling='validate' needs response_validation or response_check.",
             parameter="response_handling",
         )
-    ResponseValidation.as_template(rules["response_validation"])
+    rules_as_template(rules["response_validation"])
     for name in ("response_check", "response_filter"):
         check_callable(rules[name], name)
 

@@ -1,0 +1,66 @@
+"""The call that the rendered parameters of an ``ApiCallOperator`` make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_apitask.core import checks
+from airflow_provider_apitask.core.call import Call, Handling, Mode
+from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.pagination import Pagination
+from airflow_provider_apitask.core.retry import RetryPolicy
+from airflow_provider_apitask.core.status_codes import parse_codes
+from airflow_provider_apitask.core.validation import ResponseValidation
+from airflow_provider_apitask.operators.parameters import (
+    check_parameters,
+    compiled,
+    csrf_endpoint_of,
+    idempotency_of,
+    request_of,
+)
+from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
+
+__all__ = ["build_call"]
+
+
+def build_call(given: Mapping[str, Any], context: Any) -> Call:
+    """Build the call, checked whole before anything is sent.
+
+    :param given: the parameters by name, rendered.
+    :param context: of the task.
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    check_parameters(given)
+    if given["response_path"] is not None:
+        compiled(given["response_path"], "response_path")
+    job = AsyncJob.parse(given["job"]).compiled()
+    if given["mode"] == "async" and given["deferrable"] and given["wait_for_completion"]:
+        refuse_stored_secrets(job)
+    request = request_of(given)
+    rules, pages = given["response_validation"], given["pagination"]
+    return Call(
+        request=request,
+        mode=Mode(given["mode"]),
+        job=job,
+        retry=_retry_of(given),
+        response_path=given["response_path"],
+        handling=Handling(given["response_handling"].lower()),
+        validation=None if rules is None else ResponseValidation.parse(rules).compiled(),
+        timeout=request.timeout,
+        csrf_endpoint=csrf_endpoint_of(given),
+        max_response_bytes=checks.number(given["max_response_bytes"], "max_response_bytes", whole=True),
+        idempotency=idempotency_of(given, context),
+        pagination=None if pages is None else Pagination.parse(pages).compiled(),
+        stored=given["output_path"] is not None,
+    )
+
+
+def _retry_of(given: Mapping[str, Any]) -> RetryPolicy:
+    codes = parse_codes(given["retry_codes"], "retry_codes")
+    return RetryPolicy(
+        count=checks.number(given["retry_count"], "retry_count", whole=True),
+        delay=checks.number(given["retry_wait"], "retry_wait"),
+        factor=checks.number(given["retry_factor"], "retry_factor", minimum=1),
+        codes=None if codes is None else tuple(codes),
+    )
