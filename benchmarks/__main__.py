@@ -1,4 +1,4 @@
-"""Run the measurements: ``python -m benchmarks [--runs N]``."""
+"""Run the measurements: ``python -m benchmarks [import_cost|hostile] [--runs N]``, by default all of them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import argparse
 import platform
 from importlib.metadata import version
 
-from benchmarks import import_cost
+from benchmarks import hostile, import_cost
 
 
 def main() -> None:
     """Print every table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "which", nargs="*", choices=["import_cost", "hostile"], default=[], help="by default all"
+    )
     parser.add_argument("--runs", type=int, default=7, help="counted runs of each candidate (default 7)")
     args = parser.parse_args()
     print(
         f"Python {platform.python_version()}, Airflow {version('apache-airflow')}, "
         f"http provider {version('apache-airflow-providers-http')}\n"
     )
-    print("Import cost of a DAG file, over airflow.sdk")
-    print(import_cost.report(args.runs))
+    if not args.which or "import_cost" in args.which:
+        print("Import cost of a DAG file, over airflow.sdk")
+        print(import_cost.report(args.runs))
+    if not args.which or "hostile" in args.which:
+        print("\nHostile answers; seconds of the longest of three requests, memory over the idle process")
+        print(hostile.report())
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ def test_many_namespaces() -> None:
 
 
 def test_a_refused_answer_is_not_kept_in_a_cycle() -> None:
-    """Its body would use memory until Python looks for cycles, which it does by their number, not their size."""
+    """Its body would use memory until Python looks for cycles, which it does by number, not by size."""
 
     def redact(text: str) -> str:
         return text
