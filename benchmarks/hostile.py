@@ -63,7 +63,8 @@ class Ending:
         """The kinds of errors, and the cause."""
         cause = ANSWERS[self.name].cause
         kinds = ", ".join(dict.fromkeys(str(one["outcome"]) for one in self.asked.values()))
-        return f"{kinds}: … {cause} …" if cause else kinds
+        after = "" if self.after == "value" else f"; a good request after it: {self.after}"
+        return (f"{kinds}: … {cause} …" if cause else kinds) + after
 
     def __str__(self) -> str:
         return (
