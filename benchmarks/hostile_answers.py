@@ -42,8 +42,8 @@ class Answer:
     path: str = "a"
     patience: tuple[float, float] | None = None
     seconds: float = 10.0
-    #: Two for the body, in the pieces that came and joined, one each for its text, for what is made of that and
-    #: for the answer before, and one to spare.
+    #: Two for the body, in the pieces that came and joined; one each for its text, for what is made of that,
+    #: for the answer before and to spare.
     growth: float = 6.0
     slow: bool = False
 
