@@ -1,4 +1,4 @@
-"""Run the measurements: ``python -m benchmarks [--runs N] [--download MIB]``."""
+"""Run the measurements: ``python -m benchmarks [import_cost|download|hostile]``, by default all of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import argparse
 import platform
 from importlib.metadata import version
 
-from benchmarks import download, import_cost
+from benchmarks import download, hostile, import_cost
 
 
 def main() -> None:
     """Print every table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "which", nargs="*", choices=["import_cost", "download", "hostile"], default=[], help="by default all"
+    )
     parser.add_argument("--runs", type=int, default=7, help="counted runs of each candidate (default 7)")
     parser.add_argument("--download", type=int, default=1024, help="MiB of the download (default 1024)")
     args = parser.parse_args()
@@ -19,10 +22,15 @@ def main() -> None:
         f"Python {platform.python_version()}, Airflow {version('apache-airflow')}, "
         f"http provider {version('apache-airflow-providers-http')}\n"
     )
-    print("Import cost of a DAG file, over airflow.sdk")
-    print(import_cost.report(args.runs))
-    print(f"\nDownload of {args.download} MiB to a file")
-    print(download.report(max(1, args.runs // 2), args.download * download.MEBIBYTE))
+    if not args.which or "import_cost" in args.which:
+        print("Import cost of a DAG file, over airflow.sdk")
+        print(import_cost.report(args.runs))
+    if not args.which or "download" in args.which:
+        print(f"\nDownload of {args.download} MiB to a file")
+        print(download.report(max(1, args.runs // 2), args.download * download.MEBIBYTE))
+    if not args.which or "hostile" in args.which:
+        print("\nHostile answers; seconds of the longest of three requests, memory over the idle process")
+        print(hostile.report())
 
 
 if __name__ == "__main__":

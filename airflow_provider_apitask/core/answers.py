@@ -98,7 +98,7 @@ class Reading:
             try:
                 self._document = parse_json(self.response)
             except AnswerError as error:
-                self._document, self._not_json = None, error
+                self._document, self._not_json = None, _alone(error)
         return self._document
 
     def of(self, document: Any) -> Reading:
@@ -121,7 +121,7 @@ class Reading:
             try:
                 self._xml = parse_xml(self.response)
             except AnswerError as error:
-                self._xml, self._not_xml = None, error
+                self._xml, self._not_xml = None, _alone(error)
         return self._xml
 
     def document_for(self, path: str) -> Any:
@@ -240,6 +240,14 @@ class Reading:
         if isinstance(found, bool) or found is None:
             return None
         return found if isinstance(found, int) else str(self.brief(found))
+
+
+def _alone(error: AnswerError) -> AnswerError:
+    """The error without its traceback and context, whose frames hold the body and its text.
+
+    Kept with them, an answer would be part of a cycle, and its memory be used until Python looks for those.
+    """
+    return AnswerError(error.message, **error.data)
 
 
 def brief(value: Any, redact: Redact = str) -> Any:

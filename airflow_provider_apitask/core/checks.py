@@ -149,9 +149,11 @@ def number(
             value = None
     kind = "a whole number" if whole else "a number"
     bound = f"above {minimum:g}" if above else f"of at least {minimum:g}"
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    # Whole numbers are finite; isfinite would make a float of one, whatever its size.
+    finite = isinstance(value, int) or (isinstance(value, float) and isfinite(value))
     if (
-        not usable
+        not finite
+        or isinstance(value, bool)
         or not minimum <= value <= _LARGEST
         or (above and value == minimum)
         or (whole and value != int(value))

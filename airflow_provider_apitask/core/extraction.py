@@ -39,6 +39,18 @@ _STARRED_JSONPATH = re.compile(rf"""\$(?:{_EACH}|\.[\w-]+|\[\s*(?:-?\d+|'[^'\\*]
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*["]""")
 #: What means "and", and texts, in which it means nothing.
 _AND = re.compile(rf"{_QUOTED.pattern}|&&")
+#: What jsonpath-ng raises beside its own errors, while it reads a path (such as a pattern in it that is none)
+#: and while it follows one.
+_LIBRARY_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    re.error,
+)
 _XPATH_PREFIX = "xpath:"
 #: An index of a dotted path: not every digit of Unicode makes an int.
 _INDEX = re.compile(r"-?[0-9]{1,18}")
@@ -173,7 +185,7 @@ class _JsonPath:
         from jsonpath_ng.exceptions import JSONPathError
         from jsonpath_ng.ext import parse
 
-        errors = (JSONPathError, ValueError, TypeError, AttributeError, RecursionError)
+        errors = (JSONPathError, *_LIBRARY_ERRORS)
         with warnings.catch_warnings():
             # Of operators that its next version drops: the author hears of them then.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -196,7 +208,7 @@ class _JsonPath:
     def find_all(self, document: Any) -> list[Any]:
         try:
             return [match.value for match in self._expression.find(document)]
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, re.error):
+        except _LIBRARY_ERRORS:
             # A filter that compares what cannot be compared, in this document, or one nested
             # deeper than the library can walk (RecursionError): no match.
             return []

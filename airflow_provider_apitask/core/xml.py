@@ -20,6 +20,8 @@ __all__ = ["XPath", "XmlDocument", "parse_xml"]
 
 #: Elements and attributes at most, roughly: each takes some 100 bytes of memory for as few as 4 of text.
 MAX_NODES = 1_000_000
+#: Longest DOCTYPE that is looked through for its end, characters; those of real documents are far shorter.
+_LONGEST_DOCTYPE = 4096
 _DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
 #: What may stand before the root: comments, processing instructions, a DOCTYPE.
 _MISC = re.compile(r"\s+|<!--.*?-->|<\?.*?\?>", re.DOTALL)
@@ -33,13 +35,15 @@ class XmlDocument:
     Its elements in the default namespace have none here, so that a path is written as the document is.
 
     :param namespaces: prefixes as the document declares them; of one declared twice, the first.
+    :param prefixes: the same by namespace; of two prefixes for one, the first.
     """
 
-    __slots__ = ("namespaces", "root")
+    __slots__ = ("namespaces", "prefixes", "root")
 
-    def __init__(self, root: Any, namespaces: dict[str, str]) -> None:
+    def __init__(self, root: Any, namespaces: dict[str, str], prefixes: dict[str, str]) -> None:
         self.root = root
         self.namespaces = namespaces
+        self.prefixes = prefixes
 
 
 def parse_xml(response: Response) -> XmlDocument | None:
@@ -64,19 +68,25 @@ def parse_xml(response: Response) -> XmlDocument | None:
         remove_pis=True,
     )
     try:
-        parser.feed(_DECLARATION.sub("", text, count=1).lstrip().encode("utf-8", "replace"))
+        # At the start alone: searched for, each run of spaces in the document would take quadratic time.
+        declaration = _DECLARATION.match(text)
+        content = text[declaration.end() :] if declaration else text
+        parser.feed(content.lstrip().encode("utf-8", "replace"))
         root = parser.close()
     except etree.XMLSyntaxError as error:
         _refuse_entities(text)  # libxml2 does not always say that it was one
         raise AnswerError(f"the body is not XML ({error.msg})") from None
     found: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
     for _, (prefix, uri) in parser.read_events():
         found.setdefault(prefix or "", uri)
+        if prefix:
+            prefixes.setdefault(uri, prefix)
     if found.pop("", None):
         for element in root.iter("{*}*"):
             if element.prefix is None:
                 element.tag = etree.QName(element).localname
-    return XmlDocument(root, found)
+    return XmlDocument(root, found, prefixes)
 
 
 class XPath:
@@ -127,20 +137,22 @@ class XPath:
             if not math.isfinite(found):
                 return []  # as XPath says "no number"
             return [int(found) if found.is_integer() else found]
-        return [_value(item) for item in found] if isinstance(found, list) else [str(found)]
+        if not isinstance(found, list):
+            return [str(found)]
+        return [_value(item, document.prefixes) for item in found]
 
 
-def _value(node: Any) -> Any:
+def _value(node: Any, prefixes: dict[str, str]) -> Any:
     if isinstance(node, tuple):  # a namespace: prefix and URI
         return node[1]
     if not hasattr(node, "tag"):
         return str(node)  # a text or an attribute
     if len(node) == 0:
         return (node.text or "").strip()
-    found: dict[str, Any] = {f"@{_name(node, key)}": text for key, text in node.attrib.items()}
+    found: dict[str, Any] = {f"@{_name(key, prefixes)}": text for key, text in node.attrib.items()}
     text = "".join((node.text or "", *(child.tail or "" for child in node))).strip()
     for child in node:
-        name, value = _name(child, child.tag), _value(child)
+        name, value = _name(child.tag, prefixes, child.prefix), _value(child, prefixes)
         if name not in found:
             found[name] = value
         elif isinstance(found[name], list):
@@ -152,12 +164,15 @@ def _value(node: Any) -> Any:
     return found
 
 
-def _name(node: Any, tag: str) -> str:
-    """A name as the document writes it, with its prefix."""
+def _name(tag: str, prefixes: dict[str, str], prefix: str | None = None) -> str:
+    """A name with its prefix, that of the element itself where it is known.
+
+    Not from the ``nsmap`` of lxml, which is made anew of all the declarations above for each name.
+    """
     uri, brace, local = tag.rpartition("}")
     if not brace:
         return tag
-    prefix = next((p for p, known in node.nsmap.items() if known == uri[1:] and p), None)
+    prefix = prefix or prefixes.get(uri[1:])
     return f"{prefix}:{local}" if prefix else local
 
 
@@ -167,7 +182,8 @@ def _refuse_bombs(text: str) -> None:
     position = 0
     while match := _MISC.match(text, position):
         position = match.end()
-    doctype = _DOCTYPE.match(text, position)
+    # The pattern keeps each character in mind, some hundred bytes of memory for one.
+    doctype = _DOCTYPE.match(text, position, position + _LONGEST_DOCTYPE)
     if doctype and doctype["end"] != ">":
         # Entities are declared nowhere else; without them, a DOCTYPE is a mere name.
         raise AnswerError("the body is XML with a DTD of its own, which can declare entities and is not read")

@@ -324,3 +324,9 @@ def test_a_rendered_path_is_not_quoted(path: str) -> None:
         except ParameterError as error:
             said = str(error)
         assert "s3cret" not in said
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400)], ids=["large", "small"])
+def test_a_number_that_no_float_can_hold(huge: int) -> None:
+    with pytest.raises(ParameterError, match="must be a number"):
+        checks.number(huge, "p")

@@ -191,3 +191,12 @@ def test_each_item_needs_no_library() -> None:
         "assert 'jsonpath_ng' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+def test_a_jsonpath_with_a_pattern_that_is_none() -> None:
+    with pytest.raises(ParameterError, match="is no valid JSONPath"):
+        compile_path("$.`sub(/(/, x)`")
+
+
+def test_a_jsonpath_above_the_root_matches_nothing() -> None:
+    assert compile_path("$.`parent`").find({"a": 1}) is MISSING

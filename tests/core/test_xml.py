@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
 import tracemalloc
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -221,3 +223,59 @@ def test_anything_is_read_or_refused(text: str, path: str) -> None:
             document = None
         with suppress(ParameterError):
             compile_path(f"/{path}").find(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(f"<a>{' ' * 2_000_000}</a>", None, id="spaces"),
+        pytest.param(f"<a>{'<?xml ' * 300_000}</a>", "is not XML", id="declarations"),
+        pytest.param(f"<!DOCTYPE {'a' * 2_000_000}><a/>", "a DTD of its own", id="doctype"),
+    ],
+)
+def test_long_texts_take_neither_time_nor_memory(text: str, said: str | None) -> None:
+    """What is looked for at the start took quadratic time, and a DOCTYPE a hundred bytes a character."""
+    sent = make_response(200, text.encode())
+    tracemalloc.start()
+    started = time.monotonic()
+    try:
+        if said is None:
+            parse_xml(sent)
+        else:
+            with pytest.raises(AnswerError, match=said):
+                parse_xml(sent)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - started < 5
+    assert peak < 20_000_000
+
+
+def test_many_namespaces() -> None:
+    """Each name took as long as there were declarations above it."""
+    many = range(20_000)
+    declared = " ".join(f"xmlns:p{n}='u{n}'" for n in many)
+    elements = "".join(f"<p{n}:b p1:c=''><d/></p{n}:b>" for n in many)
+    sent = f"<a {declared}>{elements}</a>".encode()
+    started = time.monotonic()
+    found = find_in(reading(sent), "/a")
+    assert time.monotonic() - started < 10
+    assert found["p7:b"] == {"@p1:c": "", "d": ""}
+
+
+def test_a_refused_answer_is_not_kept_in_a_cycle() -> None:
+    """Its body would use memory until Python looks for cycles, which it does by number, not by size."""
+
+    def redact(text: str) -> str:
+        return text
+
+    request, kept = Request(Purpose.POLL, "GET", "https://api.example.com/"), weakref.ref(redact)
+    gc.disable()
+    try:
+        one = Reading(request, make_response(200, b"{<"), redact)
+        assert one.document is None
+        assert one.xml is None
+        del one, redact
+        assert kept() is None
+    finally:
+        gc.enable()
