@@ -138,7 +138,7 @@ ANSWERS: dict[str, Answer] = {
     "truncated JSON": Answer(_body(lambda: b'{"a": [1, 2'), "not JSON"),
     "JSON nested a million deep": Answer(_body(lambda: b"[" * 10**6 + b"]" * 10**6), "not JSON"),
     "JSON of 11 million lists": Answer(
-        _body(lambda: _full(b'{"a": [', b"[],", b"1]}")), "", seconds=30.0, growth=30.0, slow=True
+        _body(lambda: _full(b'{"a": [', b"[],", b"1]}")), "more than 2000000 lists"
     ),
     "JSON: a name twice": Answer(_body(lambda: b'{"a": 1, "a": 2}'), "stands twice"),
     "JSON: NaN": Answer(_body(lambda: b'{"a": NaN}'), "NaN is no JSON number"),

@@ -13,6 +13,7 @@ from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.messages import Response
 
 __all__ = [
+    "MAX_CONTAINERS",
     "XML_ENCODING",
     "decode_text",
     "is_binary",
@@ -42,6 +43,8 @@ _TEXTS = frozenset(
     {"application/javascript", "application/x-www-form-urlencoded", "application/x-ndjson"}
     | {"application/sql", "application/graphql", "application/jsonl", "application/problem+json"}
 )
+#: Most lists and objects of a JSON body: each takes some 80 bytes in Python, where JSON needs two.
+MAX_CONTAINERS = 2_000_000
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 
 
@@ -78,10 +81,13 @@ def parse_json(response: Response) -> Any:
 
     Whole numbers are exact whatever their size, others are floats (double precision, RFC 8259 §6).
 
-    :raises AnswerError: where it is none, without a text of its own about the request.
+    :raises AnswerError: where it is none, or more than memory can bear; without a text of its own about
+        the request.
     """
     if not response.body.strip():
         return None
+    if response.body.count(b"[") + response.body.count(b"{") > MAX_CONTAINERS:
+        raise AnswerError(f"the body has more than {MAX_CONTAINERS} lists and objects, which is not read")
     try:
         # Strict: an id with a character replaced in it is the id of something else.
         return _loads(_decode(response, "strict"))

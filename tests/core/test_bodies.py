@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_apitask.core import bodies
 from airflow_provider_apitask.core.bodies import decode_text, is_html, json_or_text, parse_json, says_xml
 from airflow_provider_apitask.core.errors import AnswerError
 
@@ -152,3 +153,17 @@ def test_why_it_is_no_json(content: bytes, content_type: str | None, why: str) -
 )
 def test_says_xml(content_type: str, xml: bool) -> None:
     assert says_xml(make_response(200, b"", content_type=content_type)) is xml
+
+
+@pytest.mark.parametrize(("count", "refused"), [(1999, False), (2000, True)])
+@pytest.mark.parametrize("item", [b"[],", b"{},"])
+def test_json_of_very_many_lists(
+    monkeypatch: pytest.MonkeyPatch, item: bytes, count: int, refused: bool
+) -> None:
+    body = b"[" + item * count + b"1]"
+    monkeypatch.setattr(bodies, "MAX_CONTAINERS", 2000)
+    if refused:
+        with pytest.raises(AnswerError, match="more than 2000 lists"):
+            parse_json(make_response(body=body))
+    else:
+        assert len(parse_json(make_response(body=body))) == count + 1
