@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 from math import isfinite
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, quote_plus, unquote, urljoin, urlsplit, urlunsplit
 
 from airflow_provider_apitask.core.errors import OriginError, ParameterError
 
@@ -80,7 +80,9 @@ def join(base: str, endpoint: str) -> str:
     :raises OriginError: where the endpoint is no URL.
     """
     if is_absolute(endpoint):
-        return _encoded(endpoint.partition("#")[0])
+        url = _encoded(endpoint.partition("#")[0])
+        _parts(url)
+        return url
     parts = urlsplit(base)
     path, _, query = endpoint.partition("#")[0].partition("?")
     joined = f"{parts.path.rstrip('/')}/{path.lstrip('/')}" if path else parts.path
@@ -110,11 +112,12 @@ def add_query(url: str, params: Mapping[str, Any] | Iterable[tuple[str, Any]] | 
     """Add query parameters: a list repeats its name, None leaves the parameter out.
 
     :raises ParameterError: where a value has no text.
+    :raises OriginError: where ``url`` is no URL.
     """
     if not params:
         return url
     encoded = query_text(params.items() if isinstance(params, Mapping) else params, "params")
-    parts = urlsplit(url)
+    parts = _parts(url)
     return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, encoded)))))
 
 
@@ -170,6 +173,13 @@ def last_segment(url: str) -> str | None:
     while len(segments) > 1 and segments[-1].lower() in _NO_IDS:
         segments.pop()
     return unquote(segments[-1])[:_SHOWN] if segments else None
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise _not_a_url(url, str(error)) from None
 
 
 def _encoded(url: str) -> str:

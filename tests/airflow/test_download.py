@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import download
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_memory_does_not_grow_with_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

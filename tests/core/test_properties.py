@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,8 @@ from airflow_provider_apitask.core.status import DEFAULT_WORDS, Verdict, fold
 from airflow_provider_apitask.core.urls import origin
 
 from .helpers import BASE, DROPPED, HTML, NO_CONNECTION, READ_TIMEOUT, T0, TOO_LARGE
+
+pytestmark = pytest.mark.once
 
 SECRET = "hunter2-hunter2"
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}

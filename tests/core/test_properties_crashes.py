@@ -10,6 +10,7 @@ import json
 import math
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import Phase as HypothesisPhase
 from hypothesis import strategies as st
@@ -27,6 +28,8 @@ from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import DEFAULT_WORDS, Verdict, fold
 
 from .helpers import BASE, DROPPED, HTML, NO_CONNECTION, READ_TIMEOUT, T0, TOO_LARGE
+
+pytestmark = pytest.mark.once
 
 IDEMPOTENT = {"GET", "PUT"}
 SETTLE = 10

@@ -170,3 +170,11 @@ def test_last_segment(url: str, segment: str | None) -> None:
 
 def test_errors_are_of_the_package() -> None:
     assert issubclass(OriginError, ApiTaskError)
+
+
+@pytest.mark.parametrize("endpoint", ["http://[", "https://[::1", "http://]/x"])
+def test_an_endpoint_that_is_no_url_is_refused_with_parameters_too(endpoint: str) -> None:
+    with pytest.raises(OriginError, match="is not a URL"):
+        join("https://h/v1", endpoint)
+    with pytest.raises(OriginError, match="is not a URL"):
+        add_query(endpoint, {"a": 1})

@@ -10,6 +10,8 @@ import pytest
 from benchmarks.hostile import SIDES, Ending, measure
 from benchmarks.hostile_answers import ANSWERS
 
+pytestmark = pytest.mark.once
+
 CASES = [name for name, answer in ANSWERS.items() if not answer.slow]
 #: Seconds of a machine that does other things too, for each second that a case may take.
 _BUSY = 2
