@@ -53,7 +53,12 @@ def read_reconcile(turn: Turn) -> Move:
         reading.require_json_if_said()
     except AnswerError as error:
         return _failed_search(turn, error.message.rstrip("."))
-    found = [item for item in _items(reading, spec) if _matches(turn, reading.of(item), spec)]
+    items = _items(reading, spec)
+    if items is None:
+        # That nothing can be seen does not mean that there is nothing.
+        place = "" if spec.items is None else f" at {spec.items}"
+        return _failed_search(turn, f"{reading.shown} without a list of jobs{place}")
+    found = [item for item in items if _matches(turn, reading.of(item), spec)]
     if len(found) > 1:
         ids = ", ".join(repr(_id(reading.of(item), spec)) for item in found[:5])
         told = f"{reading.shown} with {len(found)} jobs that match job.reconcile ({ids})."
@@ -70,9 +75,17 @@ def not_reconciled(state: State, told: str) -> Move:
     return ended(state, Phase.SUBMIT_UNKNOWN, SubmitUnknownError(message))
 
 
-def _items(reading: Reading, spec: Reconcile) -> list[Any]:
-    found = reading.document if spec.items is None else find_in(reading, spec.items)
-    if found is MISSING or found is None:
+def _items(reading: Reading, spec: Reconcile) -> list[Any] | None:
+    """What is listed; None where the answer holds no list (one of null is empty, and so is a 204)."""
+    if reading.response.status == 204:
+        return []
+    if spec.items is None:
+        found = reading.document if reading.has_json else MISSING
+    else:
+        found = find_in(reading, spec.items)
+    if found is MISSING:
+        return None
+    if found is None:
         return []
     return found if isinstance(found, list) else [found]
 

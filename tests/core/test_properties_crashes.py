@@ -188,7 +188,7 @@ class World:
             else:
                 self.forbidden = None
         elif request.purpose is Purpose.RECONCILE and isinstance(inbound, Response):
-            listed = inbound.status in (404, 410) or (inbound.ok and MINE not in _jobs(inbound.body))
+            listed = inbound.status in (204, 404, 410) or (inbound.ok and MINE not in _jobs(inbound.body))
             if listed and self.now >= self.sent_at + SETTLE:
                 self.forbidden = None
         elif request.purpose is Purpose.POLL and isinstance(inbound, Response) and self._is_over(inbound):
@@ -207,7 +207,9 @@ def _jobs(body: bytes) -> list[Any]:
         document = json.loads(body)
     except ValueError:
         return [MINE]  # it cannot be read, so nobody knows
-    found = document.get("jobs") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or "jobs" not in document:
+        return [MINE]  # that nothing can be seen does not mean that there is nothing
+    found = document["jobs"]
     return found if isinstance(found, list) else []
 
 

@@ -101,7 +101,7 @@ def test_several_cannot_be_told_apart() -> None:
     assert not error.retryable
 
 
-@pytest.mark.parametrize("answer", [(200, {"jobs": []}), (200, {"jobs": None}), (200, {}), (404, None)])
+@pytest.mark.parametrize("answer", [(200, {"jobs": []}), (200, {"jobs": None}), (204, None), (404, None)])
 def test_none_is_none_after_a_while_and_then_it_is_sent_again_once(answer: Any) -> None:
     driven = lost({"settle": 5})
     while driven.phase is Phase.RECONCILE:
@@ -117,7 +117,7 @@ def test_none_is_none_after_a_while_and_then_it_is_sent_again_once(answer: Any) 
     assert "each of two submits" in driven.error().message
 
 
-@pytest.mark.parametrize("inbound", [NO_CONNECTION, 503, 500, 429, HTML])
+@pytest.mark.parametrize("inbound", [NO_CONNECTION, 503, 500, 429, HTML, b"", b"{}", b'{"error": "busy"}'])
 def test_a_search_that_fails_is_repeated_for_a_while(inbound: Any) -> None:
     driven = lost()
     for _ in range(500):
@@ -126,7 +126,7 @@ def test_a_search_that_fails_is_repeated_for_a_while(inbound: Any) -> None:
         if isinstance(inbound, int):
             driven.answer(inbound)
         elif isinstance(inbound, bytes):
-            driven.answer(200, inbound, content_type="text/html")
+            driven.answer(200, inbound, content_type="text/html" if inbound is HTML else None)
         else:
             driven.tell(inbound)
     assert driven.phase is Phase.SUBMIT_UNKNOWN
