@@ -71,7 +71,7 @@ def _stream(*fields: str, chunked: bool = False) -> Iterator[bytes]:
 
 def _silence() -> Iterator[bytes]:
     yield _head("Content-Length: 100") + b'{"a"'
-    time.sleep(30)
+    time.sleep(30)  # longer than any client waits here; its thread ends with the server's process
 
 
 def _drip() -> Iterator[bytes]:
