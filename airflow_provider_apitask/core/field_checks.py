@@ -12,7 +12,7 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.json_values import TYPES, exact, is_of_type, same, type_name
-from airflow_provider_apitask.core.showing import shown_as_given
+from airflow_provider_apitask.core.value_object import ValueObject
 
 __all__ = ["Broken", "FieldCheck"]
 
@@ -30,8 +30,8 @@ class Broken(NamedTuple):
     value: Any = MISSING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldCheck:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FieldCheck(ValueObject):
     """What one field of an answer must be. Every rule is optional; those given must all hold.
 
     :param type: a JSON type, or several: string, number, integer, boolean, object, array, null.
@@ -60,11 +60,8 @@ class FieldCheck:
     optional: Any = None
     absent: Any = None
 
-    def __repr__(self) -> str:
-        return shown_as_given(self)
-
     @classmethod
-    def parse(cls, value: Any, parameter: str) -> Self:
+    def parse(cls, value: Any, parameter: str = "") -> Self:
         """Read a check from a dict.
 
         :raises ParameterError: naming the rule and what is allowed.
@@ -95,13 +92,6 @@ class FieldCheck:
                 f"{parameter}: what must be absent can have no other rule.", parameter=parameter
             )
         return check
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rules that are given, as JSON."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        # None is a value that may be asked for.
-        unset = {name: MISSING if name == "value" else None for name in given}
-        return {name: rule for name, rule in given.items() if rule is not unset[name]}
 
     def broken(self, found: Any) -> Iterator[Broken]:
         """The rules that a value breaks; ``MISSING`` is a field that is not there.

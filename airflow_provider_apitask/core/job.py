@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.extraction import check_path, compile_path, is_xpath
+from airflow_provider_apitask.core.extraction import check_path, is_xpath
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.status import StatusWords, Verdict
+from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.answers import Reading
@@ -35,8 +36,8 @@ _CONDITIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncJob:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class AsyncJob(ValueObject):
     """How to follow a job from its submit to its result. All times are seconds.
 
     Everything is optional: a server that answers with ``Operation-Location`` or ``Location`` and
@@ -96,6 +97,10 @@ class AsyncJob:
         ``submit``, a retry starts another one.
     """
 
+    _parameter: ClassVar[str] = "job"
+    _forms: ClassVar[str] = "an AsyncJob or a dict"
+    _none_is_default: ClassVar[bool] = True
+
     extract: Any = None
     job_id: str | None = None
     status_request: Any = None
@@ -128,17 +133,9 @@ class AsyncJob:
     reattach: bool = True
     on_lost: str = "fail"
 
-    def __repr__(self) -> str:
-        from airflow_provider_apitask.core.showing import shown_as_given
-
-        return shown_as_given(self)
-
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""
-        for field in fields(self):
-            # None is the default, whatever that is: YAML has "nothing" for it.
-            if getattr(self, field.name) is None and field.default is not None:
-                object.__setattr__(self, field.name, field.default)
+        self._take_defaults()
         normal: dict[str, Any] = {
             "extract": checks.mapping(self.extract, "job.extract"),
             "unknown_status": checks.choice(self.unknown_status, "job.unknown_status", ("fail", "running")),
@@ -166,8 +163,7 @@ class AsyncJob:
         for parameter, path in self._named_paths():
             if path is not None and not checks.is_open(path):
                 check_path(path, parameter)
-        for name, value in {**normal, **self._requests()}.items():
-            object.__setattr__(self, name, value)
+        self._set({**normal, **self._requests()})
         if not any(checks.is_open(value) for name in _WORDS for value in (getattr(self, name) or ())):
             self.status_words()
 
@@ -189,48 +185,15 @@ class AsyncJob:
                 )
         return found
 
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """Read a job description from an AsyncJob, a dict, or None for one of defaults.
+    def _as_json(self, name: str, value: Any) -> Any:
+        if name in _CONDITIONS:
+            from airflow_provider_apitask.core.conditions import conditions_as_dicts
 
-        :raises ParameterError: naming the field and what is allowed.
-        """
-        if value is None:
-            return cls()
-        if isinstance(value, cls):
-            return value
-        if isinstance(value, Mapping):
-            checks.known_keys(value, "job", (field.name for field in fields(cls)))
-            return cls(**{str(key): item for key, item in value.items()})
-        raise ParameterError(
-            f"job must be an AsyncJob or a dict, not {type(value).__name__}.", parameter="job"
-        )
-
-    @classmethod
-    def as_template(cls, value: Any) -> Any:
-        """Return a job description as the plain dict that Jinja can render, checked; None as None.
-
-        :raises ParameterError: naming the field and what is allowed.
-        """
-        if value is None or (not isinstance(value, cls) and checks.is_open(value)):
-            return value
-        return cls.parse(value).to_dict()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults, as JSON."""
-        given: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                given[field.name] = value.to_dict() if hasattr(value, "to_dict") else value
-                if field.name in _CONDITIONS:
-                    from airflow_provider_apitask.core.conditions import conditions_as_dicts
-
-                    given[field.name] = conditions_as_dicts(value)
-        if isinstance(self.cancel_request, RequestSpec):
+            return conditions_as_dicts(value)
+        if name == "cancel_request" and isinstance(value, RequestSpec):
             # Its default is not that of other requests.
-            given["cancel_request"]["method"] = self.cancel_request.method
-        return given
+            return {**value.to_dict(), "method": value.method}
+        return value.to_dict() if isinstance(value, ValueObject) else value
 
     def compiled(self) -> Self:
         """Compile every path, so that a wrong one fails before anything is submitted.
@@ -240,12 +203,7 @@ class AsyncJob:
         for name in _CONDITIONS:
             if checks.is_open(getattr(self, name)):
                 raise ParameterError(f"job.{name} was not rendered.", parameter=f"job.{name}")
-        for parameter, path in self._named_paths():
-            if path is not None:
-                try:
-                    compile_path(path)
-                except ParameterError as error:
-                    raise ParameterError(f"{parameter}: {error.message}", parameter=parameter) from None
+        compile_paths(self._named_paths())
         return self
 
     def status_words(self) -> StatusWords:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.extraction import check_path, compile_path
+from airflow_provider_apitask.core.extraction import check_path
+from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
 
 __all__ = ["DEFAULT_MAX_PAGES", "Pagination", "Paging"]
 
@@ -27,8 +28,8 @@ _PATHS = ("items", "next_link", "cursor", "has_more", "total", "total_pages")
 _NAMES = ("cursor_param", "page_param", "offset_param", "limit_param")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pagination:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Pagination(ValueObject):
     """How a result comes in pages.
 
     One way to the next page is given: ``next_link``, ``link_header``, ``cursor``, ``page_param`` or
@@ -62,6 +63,8 @@ class Pagination:
     Without ``has_more``, ``total`` and ``total_pages``, page numbers and offsets end at an empty page.
     """
 
+    _parameter: ClassVar[str] = "pagination"
+
     items: str | None = None
     missing_items: str = "fail"
     next_link: str | None = None
@@ -85,9 +88,7 @@ class Pagination:
 
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""
-        for field in fields(self):
-            if getattr(self, field.name) is None and field.default is not None:
-                object.__setattr__(self, field.name, field.default)
+        self._take_defaults()
         normal: dict[str, Any] = {
             "missing_items": checks.choice(self.missing_items, "pagination.missing_items", ("fail", "empty")),
             "link_header": checks.flag(self.link_header, "pagination.link_header"),
@@ -104,53 +105,15 @@ class Pagination:
         for name, path in self._named_paths():
             if not checks.is_open(path):
                 check_path(path, name)
-        for name, value in normal.items():
-            object.__setattr__(self, name, value)
+        self._set(normal)
         self._check_style()
-
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """Read it from a Pagination or a dict.
-
-        :raises ParameterError: naming the field and what is allowed.
-        """
-        if isinstance(value, cls):
-            return value
-        if isinstance(value, Mapping):
-            checks.known_keys(value, "pagination", (field.name for field in fields(cls)))
-            return cls(**{str(key): item for key, item in value.items()})
-        raise ParameterError(
-            f"pagination must be a Pagination or a dict, not {type(value).__name__}.", parameter="pagination"
-        )
-
-    @classmethod
-    def as_template(cls, value: Any) -> Any:
-        """Return it as the plain dict that Jinja can render, checked; None as None.
-
-        :raises ParameterError: naming the field and what is allowed.
-        """
-        if value is None or (not isinstance(value, cls) and checks.is_open(value)):
-            return value
-        return cls.parse(value).to_dict()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults, as JSON."""
-        return {
-            field.name: value
-            for field in fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        }
 
     def compiled(self) -> Self:
         """Compile every path, so that a wrong one fails before anything is sent.
 
         :raises ParameterError: naming the field.
         """
-        for name, path in self._named_paths():
-            try:
-                compile_path(path)
-            except ParameterError as error:
-                raise ParameterError(f"{name}: {error.message}", parameter=name) from None
+        compile_paths(self._named_paths())
         return self
 
     @property

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
 from airflow_provider_apitask.core.request_spec import RequestSpec
-from airflow_provider_apitask.core.showing import shown_as_given
 from airflow_provider_apitask.core.templating import placeholders
+from airflow_provider_apitask.core.value_object import ValueObject
 
 __all__ = ["Reconcile"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconcile:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Reconcile(ValueObject):
     """How to find a job on the server, by something that its submit said of it.
 
     ``{idempotency_key}`` stands for the key of the submit, where there is one.
@@ -35,6 +35,11 @@ class Reconcile:
         By default such an answer is an error.
     """
 
+    _parameter: ClassVar[str] = "job.reconcile"
+    _forms: ClassVar[str] = "a dict with request, items and match"
+    #: An endpoint alone will do where it names the one job.
+    _text_field: ClassVar[str | None] = "request"
+
     request: Any = None
     items: str | None = None
     match: Any = None
@@ -43,28 +48,7 @@ class Reconcile:
     settle: Any = 10
     exists_codes: Any = None
 
-    def __repr__(self) -> str:
-        return shown_as_given(self)
-
-    @classmethod
-    def parse(cls, value: Any, parameter: str) -> Self:
-        """Read it from a dict; an endpoint alone will do where it names the one job.
-
-        :raises ParameterError: naming the field and what is allowed.
-        """
-        if isinstance(value, cls):
-            return value.checked(parameter)
-        if isinstance(value, str):
-            return cls(request=value).checked(parameter)
-        if isinstance(value, Mapping):
-            checks.known_keys(value, parameter, (field.name for field in fields(cls)))
-            return cls(**{str(key): item for key, item in value.items()}).checked(parameter)
-        raise ParameterError(
-            f"{parameter} must be a dict with request, items and match, not {type(value).__name__}.",
-            parameter=parameter,
-        )
-
-    def checked(self, parameter: str) -> Self:
+    def checked(self, parameter: str = "job.reconcile") -> Self:
         """Return it with its values normalised.
 
         :raises ParameterError: naming the field and what is allowed.
@@ -113,12 +97,3 @@ class Reconcile:
         if isinstance(self.request, RequestSpec):
             yield from self.request.placeholders()
         yield from placeholders(self.match)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults, as JSON."""
-        given: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                given[field.name] = value.to_dict() if isinstance(value, RequestSpec) else value
-        return given

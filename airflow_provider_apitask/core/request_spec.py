@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
@@ -14,6 +14,7 @@ from airflow_provider_apitask.core.request_body import BODY_FORMATS
 from airflow_provider_apitask.core.templating import placeholders
 from airflow_provider_apitask.core.uploads import check_files
 from airflow_provider_apitask.core.urls import wire_text
+from airflow_provider_apitask.core.value_object import ValueObject
 
 __all__ = ["METHODS", "RequestSpec", "has_control"]
 
@@ -29,8 +30,8 @@ _TRANSPORT_HEADERS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestSpec:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RequestSpec(ValueObject):
     """A request: method, endpoint and what goes with it.
 
     :param method: HTTP method, ``GET`` by default.
@@ -45,6 +46,11 @@ class RequestSpec:
     :param timeout: seconds, or (connect, read); by default that of the call.
     """
 
+    _parameter: ClassVar[str] = "request"
+    _forms: ClassVar[str] = (
+        "an endpoint or a dict with method, endpoint, params, headers, body, body_format and timeout"
+    )
+
     method: Any = "GET"
     endpoint: Any = None
     params: Any = None
@@ -53,32 +59,19 @@ class RequestSpec:
     body_format: str = "json"
     timeout: Any = None
 
-    def __repr__(self) -> str:
-        from airflow_provider_apitask.core.showing import shown_as_given
-
-        return shown_as_given(self)
-
     @classmethod
-    def parse(cls, value: Any, parameter: str, method: str = "GET") -> Self:
-        """Read a request from a text (``GET`` that endpoint) or a dict.
+    def parse(cls, value: Any, parameter: str = "", method: str = "GET") -> Self:
+        """Read a request from a text (that endpoint) or a dict.
 
         :param method: where none is given.
         :raises ParameterError: naming the parameter and what is allowed.
         """
-        if isinstance(value, cls):
-            return value.checked(parameter)
         if isinstance(value, str):
-            return cls(method=method, endpoint=value).checked(parameter)
+            value = {"endpoint": value}
         if isinstance(value, Mapping):
-            checks.known_keys(value, parameter, (field.name for field in fields(cls)))
-            return cls(**{"method": method, **{str(key): item for key, item in value.items()}}).checked(
-                parameter
-            )
-        raise ParameterError(
-            f"{parameter} must be an endpoint or a dict with method, endpoint, params, headers, body, "
-            f"body_format and timeout, not {type(value).__name__}.",
-            parameter=parameter,
-        )
+            value = {"method": method, **value}
+        # By name: a dataclass with slots is another class than the one that a bare super() stands for.
+        return super(RequestSpec, cls).parse(value, parameter)
 
     def checked(self, parameter: str = "") -> Self:
         """Return the request with its values normalised.
@@ -123,14 +116,6 @@ class RequestSpec:
         """The credentials that the author put into the request: a server may repeat them."""
         for part in (self.headers, self.params, self.body):
             yield from _secrets_in(part)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults, as a dict."""
-        return {
-            field.name: value
-            for field in fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        }
 
 
 def _secrets_in(value: Any) -> Iterator[str]:

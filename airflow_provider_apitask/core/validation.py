@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.answers import Reading, find_all_in
@@ -17,12 +17,12 @@ from airflow_provider_apitask.core.conditions import (
     which_holds,
 )
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.extraction import MISSING, check_path, compile_path, is_xpath
+from airflow_provider_apitask.core.extraction import MISSING, check_path, is_xpath
 from airflow_provider_apitask.core.field_checks import FieldCheck
 from airflow_provider_apitask.core.json_schema import check_json_schema, compile_schema
-from airflow_provider_apitask.core.showing import shown_as_given
 from airflow_provider_apitask.core.status import Verdict
 from airflow_provider_apitask.core.status_codes import code_in, codes_text, parse_codes
+from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
 from airflow_provider_apitask.core.violations import (
     Violation,
     bounded,
@@ -43,8 +43,8 @@ _VERDICTS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseValidation:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ResponseValidation(ValueObject):
     """What a good answer is. Every rule is optional; a plain dict with the same fields will do too.
 
     A path is a JSONPath (``$.items[*].id``) or a dotted path (``result.id``) into the JSON of the
@@ -66,6 +66,9 @@ class ResponseValidation:
     :param running_when: the same for a call that is not done yet; goes before ``success_when``.
     """
 
+    _parameter: ClassVar[str] = "response_validation"
+    _none_is_default: ClassVar[bool] = True
+
     expected_status_code: Any = None
     required_fields: Any = None
     field_checks: Any = None
@@ -73,9 +76,6 @@ class ResponseValidation:
     success_when: Any = None
     failure_when: Any = None
     running_when: Any = None
-
-    def __repr__(self) -> str:
-        return shown_as_given(self)
 
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""
@@ -90,51 +90,22 @@ class ResponseValidation:
         }
         for name, _ in _VERDICTS:
             normal[name] = parse_conditions(getattr(self, name), f"{parameter}.{name}")
-        for name, value in normal.items():
-            object.__setattr__(self, name, value)
+        self._set(normal)
 
     @classmethod
-    def parse(cls, value: Any, parameter: str = "response_validation") -> Self:
-        """Read the rules from a ResponseValidation, a dict, or None for no rule.
+    def _of(cls, given: dict[str, Any], parameter: str) -> Self:
+        try:
+            return cls(**given)
+        except ParameterError as error:
+            raise _renamed(error, parameter) from None
 
-        :raises ParameterError: naming the field and what is allowed.
-        """
-        if value is None:
-            return cls()
-        if isinstance(value, cls):
-            return value
-        if isinstance(value, Mapping):
-            checks.known_keys(value, parameter, (field.name for field in fields(cls)))
-            try:
-                return cls(**{str(key): item for key, item in value.items()})
-            except ParameterError as error:
-                raise _renamed(error, parameter) from None
-        raise ParameterError(
-            f"{parameter} must be a ResponseValidation or a dict, not {type(value).__name__}.",
-            parameter=parameter,
-        )
-
-    @classmethod
-    def as_template(cls, value: Any, parameter: str = "response_validation") -> Any:
-        """Return the rules as the plain dict that Jinja can render, checked; None as None.
-
-        :raises ParameterError: naming the field and what is allowed.
-        """
-        if value is None or (not isinstance(value, cls) and checks.is_open(value)):
-            return value
-        return cls.parse(value, parameter).to_dict()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rules that are given, as JSON."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        if isinstance(self.field_checks, Mapping):
-            given["field_checks"] = {
+    def _as_json(self, name: str, value: Any) -> Any:
+        if name == "field_checks" and isinstance(value, Mapping):
+            return {
                 path: check.to_dict() if isinstance(check, FieldCheck) else check
-                for path, check in self.field_checks.items()
+                for path, check in value.items()
             }
-        for name, _ in _VERDICTS:
-            given[name] = conditions_as_dicts(given[name])
-        return {name: value for name, value in given.items() if value is not None}
+        return conditions_as_dicts(value) if name in dict(_VERDICTS) else value
 
     def compiled(self) -> Self:
         """Compile paths, patterns and the schema, so that a wrong one fails before anything is sent.
@@ -148,11 +119,7 @@ class ResponseValidation:
                 raise ParameterError(
                     f"{parameter} is {checks.shown(value)} still, unrendered.", parameter=parameter
                 )
-        for parameter, path in self._named_paths():
-            try:
-                compile_path(path)
-            except ParameterError as error:
-                raise ParameterError(f"{parameter}: {error.message}", parameter=parameter) from None
+        compile_paths(self._named_paths())
         if self.json_schema is not None:
             compile_schema(self.json_schema, "response_validation.json_schema")
         return self

@@ -9,6 +9,7 @@ import pytest
 from airflow_provider_apitask import jobs
 from airflow_provider_apitask.core.field_checks import FieldCheck
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.reconcile_spec import Reconcile
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.validation import ResponseValidation
@@ -27,6 +28,7 @@ from airflow_provider_apitask.core.validation import ResponseValidation
         (FieldCheck(min=1), "FieldCheck(min=1)"),
         (FieldCheck(value=None), "FieldCheck(value=None)"),
         (ResponseValidation(expected_status_code=200), "ResponseValidation(expected_status_code=[200])"),
+        (Pagination(next_link="$.next"), "Pagination(next_link='$.next')"),
         (jobs.LOCATION, "AsyncJob()"),
     ],
 )
