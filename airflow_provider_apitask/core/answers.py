@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,10 @@ from airflow_provider_apitask.core.bodies import (
     says_xml,
 )
 from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.extraction import MISSING, compile_path, is_xpath
 from airflow_provider_apitask.core.messages import Request, Response
+from airflow_provider_apitask.core.portable import DEEPEST, pack
 from airflow_provider_apitask.core.problem import Redact, cut, first_text, reason, status_line
 from airflow_provider_apitask.core.status import StatusWords, Verdict
 from airflow_provider_apitask.core.urls import resolve
@@ -208,7 +209,7 @@ class Reading:
 
     def _kept(self, value: Any, parameter: str, path: str) -> Any:
         try:
-            size = len(json.dumps(value, ensure_ascii=False).encode())
+            size = len(json_text(pack(value, DEEPEST), spaced=True).encode())
         except (ValueError, RecursionError):
             raise self.error(parameter, path, "is a value that cannot be kept") from None
         if size > _LARGEST_VALUE:
@@ -253,7 +254,7 @@ def _alone(error: AnswerError) -> AnswerError:
 def brief(value: Any, redact: Redact = str) -> Any:
     """A status, progress or id that is small enough to be kept.
 
-    Plain values stay as they are; of anything else it is the start of its JSON.
+    Plain values stay as they are; of anything else it is the start of its JSON, of a Decimal its digits.
 
     :param redact: takes secrets out of what is too long, before it is cut.
     """
@@ -262,7 +263,7 @@ def brief(value: Any, redact: Redact = str) -> Any:
     if isinstance(value, int) and abs(value) < 10**_BRIEF:
         return value
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if isinstance(value, str) else json_text(value, spaced=True)
     except (ValueError, RecursionError):
         text = f"<{type(value).__name__}>"  # nested too deep
     if len(text) > _BRIEF:

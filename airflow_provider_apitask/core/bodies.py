@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 import re
 from collections import Counter
 from typing import Any
 
 from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.exact_json import fraction
 from airflow_provider_apitask.core.messages import Response
 
 __all__ = [
@@ -79,7 +79,7 @@ def _decode(response: Response, errors: str) -> str:
 def parse_json(response: Response) -> Any:
     """The body as JSON; an empty body is None.
 
-    Whole numbers are exact whatever their size, others are floats (double precision, RFC 8259 §6).
+    Numbers are exact: those with more digits than a double holds are of the type ``Decimal``.
 
     :raises AnswerError: where it is none, or more than memory can bear; without a text of its own about
         the request.
@@ -170,7 +170,7 @@ def _charset(name: str) -> str | None:
 
 def _loads(text: str) -> Any:
     return json.loads(
-        text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unambiguous
+        text, parse_constant=_refuse_constant, parse_float=fraction, object_pairs_hook=_unambiguous
     )
 
 
@@ -185,11 +185,3 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number (RFC 8259 §6)")
-
-
-def _finite(digits: str) -> float:
-    """A number that JSON can be written with again; ``1e999`` would be read as infinite."""
-    number = float(digits)
-    if number in (math.inf, -math.inf):
-        raise ValueError(f"the number {digits[:20]} is out of range")
-    return number

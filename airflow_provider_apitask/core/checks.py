@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from decimal import Decimal
 from math import isfinite
 from typing import Any
 
@@ -34,7 +35,7 @@ __all__ = [
 
 #: Largest number taken for seconds or a count: no clock or sleep can use a larger one.
 _LARGEST = 10**9
-_PLAIN = (str, bytes, int, float, list, tuple, dict, Mapping, timedelta, set, frozenset)
+_PLAIN = (str, bytes, int, float, Decimal, list, tuple, dict, Mapping, timedelta, set, frozenset)
 #: Longest quotation in an error, characters.
 _LONGEST_SHOWN = 100
 #: Shorter texts and numbers are no secrets, for the redactor either, and tell what went wrong.
@@ -199,7 +200,7 @@ def words(value: Any, parameter: str) -> Any:
         value = sorted(value, key=str)
     given = list(value) if isinstance(value, (list, tuple)) else [value]
     for word in given:
-        if not isinstance(word, (str, int, float)) and not is_open(word):
+        if not isinstance(word, (str, int, float, Decimal)) and not is_open(word):
             raise ParameterError(
                 f"{parameter} must be a list of words, numbers or booleans; {shown(word)} is none.",
                 parameter=parameter,

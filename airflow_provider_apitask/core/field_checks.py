@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
 from airflow_provider_apitask.core import checks
@@ -118,9 +117,10 @@ class FieldCheck(ValueObject):
         yield from self._bounds_broken(found)
 
     def _bounds_broken(self, found: Any) -> Iterator[Broken]:
-        number = exact(found)
+        number = exact(found, near=self.min)
         if (least := exact(self.min, text=True)) is not None and (number is None or number < least):
             yield Broken("min", f"a number of at least {least}")
+        number = exact(found, near=self.max)
         if (most := exact(self.max, text=True)) is not None and (number is None or number > most):
             yield Broken("max", f"a number of at most {most}")
         size = len(found) if isinstance(found, _SIZED) else None
@@ -139,8 +139,7 @@ def _rule(name: str, rule: Any, parameter: str) -> Any:
         return rule
     if name == "type":
         return _types(rule, parameter)
-    # A Decimal is no plain value, as which what is known later is told from the rest.
-    if checks.is_open(rule) and not isinstance(rule, Decimal):
+    if checks.is_open(rule):
         return rule
     if name == "one_of":
         if not isinstance(rule, (list, tuple, set, frozenset)) or not rule:

@@ -16,6 +16,9 @@ A public, versioned dict of JSON values, without a secret:
 ``values``         parts of earlier answers that later requests need, by name or path
 =================  =============================================================================
 
+XCom has whole numbers of 64 bits and doubles. Another number is the text of its digits, and in
+``values``, where requests need it as it was, ``{"$number": digits}``.
+
 A value whose name sounds like a secret is left out of ``values``, and masked in the query of a URL:
 XCom keeps what it is given as it is.
 """
@@ -30,6 +33,7 @@ from typing import Any
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.portable import as_carried, pack, unpack
 from airflow_provider_apitask.core.redaction import MASK, Redactor, is_secret_name
 from airflow_provider_apitask.core.state import Phase, State
 
@@ -45,15 +49,15 @@ def handle_of(state: State, api_conn_id: str) -> dict[str, Any]:
     return {
         "version": HANDLE_VERSION,
         "api_conn_id": api_conn_id,
-        "job_id": state.job_id,
-        "status": state.status,
+        "job_id": as_carried(state.job_id)[0],
+        "status": as_carried(state.status)[0],
         "phase": state.phase.value,
         "status_url": _shown_url(state.status_url),
         "result_url": _shown_url(state.result_url),
         "submitted_at": _iso(state.submitted_at),
         "deadline_at": _iso(state.deadline_at),
         "polls": state.polls,
-        "values": {name: value for name, value in state.values.items() if not is_secret_name(name)},
+        "values": pack({name: value for name, value in state.values.items() if not is_secret_name(name)}),
     }
 
 
@@ -91,7 +95,7 @@ def read_handle(handle: Any) -> State:
     return State(
         phase=Phase.POLL,
         job_id=record["job_id"],
-        values=dict(values or {}),
+        values=dict(unpack(values or {})),
         status_url=_url(record, "status_url"),
         result_url=_url(record, "result_url"),
         status=record.get("status"),

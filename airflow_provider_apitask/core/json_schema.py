@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.json_values import exact
+from airflow_provider_apitask.core.exact_json import fraction, json_text
+from airflow_provider_apitask.core.json_values import exact, is_of_type
 from airflow_provider_apitask.core.violations import LONGEST, MOST, Violation, quote_at
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def compile_schema(schema: Mapping[str, Any], parameter: str) -> Validator:
         something that is not in it.
     """
     try:
-        text = json.dumps(schema)
+        text = json_text(schema)
     except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(
             f"{parameter} cannot be written as JSON: {error}.", parameter=parameter
@@ -78,7 +79,7 @@ def _compiled(text: str) -> Validator:
     from jsonschema.validators import extend, validator_for
     from jsonschema_specifications import REGISTRY
 
-    schema = json.loads(text)
+    schema = json.loads(text, parse_float=fraction)
     # With another default, a draft that is unknown would be taken for the newest one.
     find: Any = validator_for
     named = schema.get("$schema", Draft202012Validator.META_SCHEMA["$schema"])
@@ -103,7 +104,8 @@ def _compiled(text: str) -> Validator:
     except ValueError as error:
         raise ParameterError(f"has a URL in a $ref or $id that is none: {error}.") from None
     # A registry of its own keeps the library from fetching what a $ref names.
-    exact_draft: Any = extend(draft, {"multipleOf": _multiple_of})
+    types = draft.TYPE_CHECKER.redefine("integer", lambda _, value: is_of_type(value, "integer"))
+    exact_draft: Any = extend(draft, {"multipleOf": _multiple_of}, type_checker=types)
     validator: Validator = exact_draft(schema, registry=REGISTRY, format_checker=FormatChecker(_FORMATS))
     return validator
 

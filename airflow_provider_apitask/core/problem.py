@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from airflow_provider_apitask.core.bodies import decode_text, parse_json
 from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.extraction import MISSING, compile_path
 from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Request, Response
 
@@ -103,7 +103,7 @@ def _flat(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return _common(value, depth=0) or json.dumps(value, ensure_ascii=False)
+        return _common(value, depth=0) or json_text(value, spaced=True)
     except (ValueError, RecursionError):
         return f"<{type(value).__name__}>"  # nested too deep
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Mapping
 from datetime import date, time
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from airflow_provider_apitask.core.bodies import XML_ENCODING
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.uploads import FileRef, Upload, encode_multipart, is_file
 from airflow_provider_apitask.core.urls import query_text, wire_text
 
@@ -86,18 +85,9 @@ def _form(body: Any) -> str:
 # -- JSON ------------------------------------------------------------------------------------------
 
 
-class _InexactError(Exception):
-    """A decimal that no float is equal to: the encoder of the standard library cannot write it."""
-
-
 def _json_text(body: Any) -> str:
     try:
-        try:
-            return json.dumps(
-                body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
-            )
-        except _InexactError:
-            return _exact(body)
+        return json_text(body, default=_plain)
     except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
         # Of a float Python does not always say which it was.
         why = "NaN and infinity are no JSON numbers (RFC 8259 §6)" if "Out of range" in str(error) else error
@@ -105,11 +95,9 @@ def _json_text(body: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as one that JSON has: ISO 8601 for dates, numbers exact."""
+    """A value as one that JSON has: ISO 8601 for dates."""
     if isinstance(value, (date, time)):  # and datetime
         return value.isoformat()
-    if isinstance(value, Decimal):
-        return _number(value)
     if isinstance(value, (bytes, UUID)):
         return wire_text(value)
     if isinstance(value, Mapping):
@@ -119,37 +107,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__iter__"):  # lazy XCom sequences
         return list(value)
     raise TypeError(f"{type(value).__name__} is no JSON value")
-
-
-def _number(value: Decimal) -> int | float:
-    if not value.is_finite():
-        raise ValueError(f"{value} is no JSON number (RFC 8259 §6)")
-    if value.as_tuple().exponent in (0, 1, 2, 3):
-        return int(value)
-    # By its shortest text, which is what is written: 0.1 is not the binary fraction behind it.
-    if Decimal(repr(float(value))) == value:
-        return int(value) if value == value.to_integral_value() else float(value)
-    raise _InexactError
-
-
-def _exact(value: Any) -> str:
-    """JSON with the digits of each decimal as they are."""
-    if isinstance(value, Decimal):
-        if not value.is_finite():
-            raise ValueError(f"{value} is no JSON number (RFC 8259 §6)")
-        return str(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_name(name)}:{_exact(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(_exact, value)) + "]"
-    if value is None or isinstance(value, (str, int, float)):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return _exact(_plain(value))
-
-
-def _name(key: Any) -> str:
-    """A key as the encoder of the standard library writes it: numbers and booleans are texts then."""
-    return json.dumps({key: 0}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))[1:-3]
 
 
 # -- XML -------------------------------------------------------------------------------------------

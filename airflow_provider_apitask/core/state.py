@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.portable import pack, unpack
 
 __all__ = ["STATE_VERSION", "Phase", "State"]
 
@@ -109,7 +110,7 @@ class State:
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON, with its version; what is at its default is left out."""
         kept = {name: value for name in _DEFAULTS if (value := getattr(self, name)) != _DEFAULTS[name]}
-        return {"version": STATE_VERSION, **kept, "phase": self.phase.value}
+        return {"version": STATE_VERSION, **pack(kept), "phase": self.phase.value}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
@@ -121,7 +122,7 @@ class State:
         version = given.get("version") if isinstance(given, Mapping) else None
         if version != STATE_VERSION:
             raise _no_state(f"its version is {shown(version)}")
-        known = {name: value for name, value in given.items() if name in _DEFAULTS}
+        known = {name: unpack(value) for name, value in given.items() if name in _DEFAULTS}
         for name, value in known.items():
             allowed = _TYPES.get(name, (object,))
             if not isinstance(value, allowed) or (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self
 
@@ -69,11 +70,15 @@ _FIELDS = {
 }
 
 
+#: A larger number is no status; that of a Decimal could have any number of digits.
+_COUNTABLE = 10**400
+
+
 def fold(value: Any) -> str:
     """Fold case and drop ``_``, ``-`` and spaces; booleans and numbers by their JSON text."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, (float, Decimal)) and -_COUNTABLE < value < _COUNTABLE and value == int(value):
         value = int(value)
     return str(value).casefold().translate({ord("_"): None, ord("-"): None, ord(" "): None})
 

@@ -9,13 +9,13 @@ leaves ``\{`` alone.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.urls import is_absolute, resolve, wire_text
 
 __all__ = ["Lookup", "expand", "expand_url", "placeholders"]
@@ -123,5 +123,5 @@ def _key(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     if isinstance(value, (dict, list)) or value is None:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return json_text(value)
     return wire_text(value)

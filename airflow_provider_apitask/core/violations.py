@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.errors import ResponseValidationError
+from airflow_provider_apitask.core.exact_json import json_pieces
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.field_checks import Broken
 from airflow_provider_apitask.core.redaction import MASK, is_secret_name
@@ -57,7 +57,7 @@ def quote(reading: Reading, value: Any) -> str:
         return "nothing"
     pieces, size = [], 0
     try:
-        for piece in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(value):
+        for piece in json_pieces(value, str):
             pieces.append(piece)
             size += len(piece)
             if size > _WINDOW:

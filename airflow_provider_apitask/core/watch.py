@@ -13,6 +13,7 @@ from airflow_provider_apitask.core.answers import Reading, find_in
 from airflow_provider_apitask.core.conditions import parse_conditions, paths_of, which_applies
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.extraction import MISSING, check_path, compile_path
+from airflow_provider_apitask.core.portable import as_carried
 from airflow_provider_apitask.core.redaction import Redactor
 from airflow_provider_apitask.core.retry import grown
 from airflow_provider_apitask.core.urls import wire_text
@@ -111,4 +112,4 @@ def _told(reading: Reading, path: str) -> Any:
         found = find_in(reading, path)
     except ApiTaskError:
         return None
-    return None if found is MISSING else reading.brief(found)
+    return None if found is MISSING else as_carried(reading.brief(found))[0]

@@ -283,11 +283,13 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             raise
 
     def _drive(self, context: Context, run: CallRun, transport: BlockingTransport) -> Any:
+        from airflow_provider_apitask.triggers.handover import for_xcom
+
         run.submit(transport)
         if run.state.phase.waiting and not run.killed:
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
-                return _submit_value(run.last)
+                return for_xcom(_submit_value(run.last))
             if self.deferrable:
                 self._defer(run)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, cast
@@ -22,7 +23,9 @@ from airflow_provider_apitask.core.errors import (
     ResultTooLargeError,
     StorageError,
 )
+from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.redaction import Redactor
+from airflow_provider_apitask.triggers.handover import for_xcom
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,6 +42,7 @@ _Result = TypeVar("_Result")
 _BLOCK = 1024 * 1024
 #: IANA has no type for lines of JSON; this one is understood the most.
 _JSONL_TYPE = "application/x-ndjson"
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class _Place(Protocol):
@@ -261,10 +265,11 @@ def _first_lines(file: BinaryIO, count: int) -> tuple[Any, int]:
 
 
 def _line(item: Any) -> bytes:
+    text = json_text(item, default=str)
     try:
-        return json.dumps(item, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n"
+        return text.encode() + b"\n"
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can write and UTF-8 cannot
-        return json.dumps(item, separators=(",", ":"), default=str).encode() + b"\n"
+        return _HALF_PAIR.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode() + b"\n"
 
 
 def output_of(path: Any, call: Call, context: Context) -> Output:
@@ -301,6 +306,7 @@ def within_xcom(value: Any, limit: int | None) -> Any:
     :param limit: bytes of its JSON; None for any number.
     :raises ResultTooLargeError: naming the remedies.
     """
+    value = for_xcom(value)
     if limit is None:
         return value
     try:

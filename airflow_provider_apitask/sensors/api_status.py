@@ -152,14 +152,16 @@ class ApiStatusSensor(BaseSensorOperator):
 
     def _said(self, context: Context, operation: Operation, value: Any) -> PokeReturnValue:
         """What the author's function says of the result."""
+        from airflow_provider_apitask.triggers.handover import for_xcom
+
         if self.response_check is None or operation.answer is None:
-            return PokeReturnValue(is_done=True, xcom_value=value)
+            return PokeReturnValue(is_done=True, xcom_value=for_xcom(value))
         from airflow_provider_apitask.callables import asked
 
         said = asked(self.response_check, operation.answer, context)
         if isinstance(said, PokeReturnValue):
             return said
-        return PokeReturnValue(is_done=bool(said), xcom_value=value if said else None)
+        return PokeReturnValue(is_done=bool(said), xcom_value=for_xcom(value) if said else None)
 
     def _anew(self, operation: Operation) -> State:
         """The state of a wait that goes on though the job is done."""

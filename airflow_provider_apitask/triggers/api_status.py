@@ -81,12 +81,13 @@ class ApiStatusTrigger(BaseTrigger):
 
         :param call: of which the job matters, and not what only its submit needs.
         """
+        from airflow_provider_apitask.core.portable import pack
         from airflow_provider_apitask.triggers.handover import plain_json
 
         return cls(
             api_conn_id=api_conn_id,
             state=plain_json(state.to_dict()),
-            job=plain_json(replace(call.job, reconcile=None).to_dict()),
+            job=plain_json(pack(replace(call.job, reconcile=None).to_dict())),
             timeout=plain_json(call.timeout),
             csrf_endpoint=call.csrf_endpoint,
             max_response_bytes=call.max_response_bytes,
@@ -149,12 +150,13 @@ class ApiStatusTrigger(BaseTrigger):
         from airflow_provider_apitask.core.call import Call, Mode
         from airflow_provider_apitask.core.job import AsyncJob
         from airflow_provider_apitask.core.operation import Operation
+        from airflow_provider_apitask.core.portable import unpack
         from airflow_provider_apitask.triggers.progress import Progress
 
         await pool.turn()
         call = Call(
             mode=Mode.ASYNC,
-            job=AsyncJob.parse(self.job),
+            job=AsyncJob.parse(unpack(self.job)),
             timeout=self.timeout,
             csrf_endpoint=self.csrf_endpoint,
             max_response_bytes=self.max_response_bytes,

@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Response
+from airflow_provider_apitask.core.portable import as_carried
 from airflow_provider_apitask.core.redaction import Redactor, is_credential_name, is_secret_name
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.urls import wire_text
@@ -32,6 +33,7 @@ __all__ = [
     "ANSWER_KEY",
     "event_of",
     "for_airflow",
+    "for_xcom",
     "plain_json",
     "pull_answer",
     "push_answer",
@@ -47,6 +49,8 @@ ANSWER_KEY = "api_job_answer"
 #: Longest body that goes this way, bytes; a longer one is fetched again by the worker.
 _MAX_ANSWER = 1024 * 1024
 _EVENT_VERSION = 1
+#: What a warning quotes of a number, characters.
+_LONGEST_NUMBER = 40
 
 
 def event_of(state: State, left: bool = False) -> dict[str, Any]:
@@ -94,6 +98,21 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain_json(item) for item in value]
     return wire_text(value)
+
+
+def for_xcom(value: Any) -> Any:
+    """A result as XCom can hold it; the log tells of numbers that are texts there."""
+    try:
+        carried, digits = as_carried(value)
+    except (ValueError, RecursionError):
+        return value  # XCom refuses it, and says why
+    if digits is not None:
+        log.warning(
+            "XCom cannot hold every number of the result, such as %s: these are texts of their digits there. "
+            "output_path keeps them as numbers, and a response_filter can make something else of them.",
+            digits if len(digits) <= _LONGEST_NUMBER else f"{digits[:_LONGEST_NUMBER]}…",
+        )
+    return carried
 
 
 def refuse_stored_secrets(job: AsyncJob) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time import comms as messages
@@ -57,7 +58,7 @@ class Comms:
             raise RuntimeError("the API server is down")
         key = (message.task_id, message.map_index if message.map_index is not None else -1, message.key)
         if isinstance(message, messages.SetXCom):
-            self.values[key] = json.dumps(message.value)
+            self.values[key] = json.dumps(carried(message.value))
         elif isinstance(message, messages.DeleteXCom):
             self.values.pop(key, None)
         elif isinstance(message, messages.GetXCom):
@@ -67,7 +68,7 @@ class Comms:
 
     def _stored(self, kind: str, message: Any) -> Any:
         if kind == "SetTaskStateStore":
-            self.store[message.key] = json.dumps(message.value)
+            self.store[message.key] = json.dumps(carried(message.value))
         elif kind == "DeleteTaskStateStore":
             self.store.pop(message.key, None)
         elif kind == "GetTaskStateStore" and message.key in self.store:
@@ -152,10 +153,15 @@ def deferred(task: Any, context: Any) -> TaskDeferred:
     return caught.value
 
 
+def carried(value: Any) -> Any:
+    """What the supervisor gets of a value: Airflow's processes talk msgpack, which has no larger numbers."""
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(value))
+
+
 def restored(trigger: ApiStatusTrigger, task: TaskInstance | None = None) -> ApiStatusTrigger:
-    """The trigger as another process gets it: through JSON."""
+    """The trigger as another process gets it: through a message and a database."""
     _, kwargs = trigger.serialize()
-    made = ApiStatusTrigger(**json.loads(json.dumps(kwargs)))
+    made = ApiStatusTrigger(**json.loads(json.dumps(carried(kwargs))))
     made.task_instance = task  # type: ignore[assignment]
     return made
 
@@ -164,7 +170,7 @@ async def event(trigger: ApiStatusTrigger) -> Any:
     """The payload of the one event of a trigger, as it is stored."""
     events = [item.payload async for item in trigger.run()]
     assert len(events) == 1
-    return json.loads(json.dumps(events[0]))
+    return json.loads(json.dumps(carried(events[0])))
 
 
 def awaited(trigger: Any, task: TaskInstance | None = None) -> Any:

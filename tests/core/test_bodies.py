@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -77,9 +78,9 @@ def test_json_or_text(content: bytes, content_type: str | None, value: Any) -> N
 @pytest.mark.parametrize(
     "content",
     [
-        b"{", b"<html>", b"NaN", b"[Infinity]", b"1e999", b"-1e999", b"9" * 5000, b"{'a': 1}", b"[" * 100_000,
-        b'{"a":' * 100_000, b"\xff\xfe", b'{"a": 1} x', b'{"a": "\xff"}', b'{"a": 1, "b": 2, "a": 1}',
-        b'[{"x": {"a": 1, "a": null}}]',
+        b"{", b"<html>", b"NaN", b"[Infinity]", b"1e9999", b"-1e9999", b"9" * 5000, b"{'a': 1}",
+        b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b'{"a": 1} x', b'{"a": "\xff"}',
+        b'{"a": 1, "b": 2, "a": 1}', b'[{"x": {"a": 1, "a": null}}]',
     ],
 )  # fmt: skip
 def test_no_json(content: bytes) -> None:
@@ -93,8 +94,12 @@ def test_no_json(content: bytes) -> None:
         (b"0.1", 0.1),
         (b"-0", 0),
         (b"9007199254740993", 9007199254740993),
-        (b"1E400", None),
-        (b"-1e400", None),
+        (b"0.10", 0.1),
+        (b"1e22", 1e22),
+        (b"0.12345678901234567890", Decimal("0.12345678901234567890")),
+        (b"1E400", Decimal("1E400")),
+        (b"1E4400", None),
+        (b"-1e4400", None),
         (b"1" + b"0" * 4000, 10**4000),
     ],
 )

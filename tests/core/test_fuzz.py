@@ -19,9 +19,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_apitask.core.answers import Reading, find_all_in, find_in, result_of
 from airflow_provider_apitask.core.errors import ApiTaskError
+from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.extraction import MISSING, check_path, compile_path
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response
+from airflow_provider_apitask.core.portable import as_carried
 from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.templating import expand, expand_url, placeholders
 from airflow_provider_apitask.core.validation import ResponseValidation
 
@@ -122,6 +125,9 @@ _TEXTS = st.one_of(
             "NaN",
             "[NaN, -Infinity]",
             "1e999",
+            "[1e9999]",
+            '{"id": 1e-400, "n": 12345678901234567.89, "a": [0.10000000000000001, 1E+4299]}',
+            '{"status": 2.00000000000000000001, "items": [{"n": 1e400}], "a": {"$number": "1e9999999"}}',
             '{"a":1,"a":2}',
             "1" * 5000,
             "<!DOCTYPE html><html>",
@@ -241,6 +247,11 @@ def _extraction(path: str, reading: Reading) -> None:
         assert (found is MISSING) == (not every)
         assert MISSING not in every
 
+    def across(values: dict[str, Any]) -> None:
+        state = State(values=values)
+        again = State.from_dict(json.loads(json.dumps(state.to_dict())))
+        assert json_text(again.values) == json_text(values)
+
     _own_errors_only(
         [
             lambda: check_path(path, "p"),
@@ -250,7 +261,9 @@ def _extraction(path: str, reading: Reading) -> None:
             lambda: find_all_in(reading, path),
             lambda: result_of(reading, "response_path", path),
             lambda: result_of(reading, "response_path", None),
-            lambda: reading.values({"x": path}, [path]),
+            lambda: across(reading.values({"x": path}, [path])),
+            lambda: as_carried(reading.value()),
+            lambda: json_text(reading.value()),
             lambda: reading.reason(path),
             reading.usual_id,
             reading.refuse_html,
@@ -301,7 +314,10 @@ _FORMATS = st.sampled_from(["json", "form", "raw", "xml", "multipart", None])
 _METHODS = st.sampled_from(["GET", "POST", "DELETE"])
 
 
-_VALUES = st.one_of(_LEAVES, st.lists(_LEAVES, max_size=2), st.dictionaries(_NAMES, _LEAVES, max_size=2))
+_DECIMALS = st.decimals(allow_nan=False, allow_infinity=False)
+_VALUES = st.one_of(
+    _LEAVES, _DECIMALS, st.lists(_LEAVES, max_size=2), st.dictionaries(_NAMES, _LEAVES, max_size=2)
+)
 
 
 class _Values:

@@ -281,7 +281,7 @@ def test_sync_result(status: int, body: Any, content_type: str | None, value: An
     assert driven.done().error is None
 
 
-@pytest.mark.parametrize("body", [b"{", b"<html>", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"{", b"<html>", b'{"a": NaN}', b'{"a": 1e9999}', b"[" * 100_000])
 def test_a_body_that_says_it_is_json_and_is_not(body: bytes) -> None:
     driven = Driven(make_call(sync=True))
     event = driven.answer(200, body, content_type="application/json")

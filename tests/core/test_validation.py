@@ -355,7 +355,7 @@ _ASKS_FOR_JSON = [
         (b"  \n", "the body is empty"),
         (b"{", "begins '{'"),
         (b"[NaN]", "begins '[NaN]'"),
-        (b'{"a": 1e400}', "1e400"),
+        (b'{"a": 1e4400}', "1e4400"),
         (HTML, "a login page"),
     ],
 )
