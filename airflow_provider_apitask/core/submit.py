@@ -28,6 +28,7 @@ from airflow_provider_apitask.core.result import take_result
 from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS, Delivery, delivery
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import Verdict
+from airflow_provider_apitask.core.templating import single
 from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, handle_data
 from airflow_provider_apitask.core.urls import last_segment, resolve
 
@@ -224,7 +225,8 @@ def _job_id(turn: Turn, state: State, reading: Reading) -> str | int | None:
     name = turn.call.job.path_of_job_id
     if name is None:
         return last_segment(state.status_url) if state.status_url is not None else reading.usual_id()
-    found = state.values[name] if name in (turn.call.job.extract or ()) else find_in(reading, name)
+    named = name in (turn.call.job.extract or ())
+    found = single(state.values[name]) if named else find_in(reading, name)
     if found is MISSING or found is None:
         raise reading.error("job.job_id", name)
     if isinstance(found, (dict, list, bool)):
