@@ -456,6 +456,7 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "extra-links": ["airflow_provider_apitask.links.remote_job.RemoteJobLink"],
         "task-decorators": [
             {
                 "name": "api_call",
