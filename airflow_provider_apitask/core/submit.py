@@ -18,6 +18,7 @@ from airflow_provider_apitask.core.errors import (
 )
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.extraction import MISSING
+from airflow_provider_apitask.core.job_link import linked
 from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Response
 from airflow_provider_apitask.core.next_request import next_request
 from airflow_provider_apitask.core.outcome import job_over
@@ -159,6 +160,7 @@ def _accepted(turn: Turn, reading: Reading) -> Move:
         state = replace(state, status_url=links.status_url, result_url=links.result_url)
         state = replace(state, values=reading.values(job.extract, job.later_placeholders()))
         state = replace(state, job_id=_job_id(turn, state, reading))
+        state = linked(turn.at(state), reading)
         return _followed(turn, state, reading)
     except ApiTaskError as error:
         began = f"{error.message} The request was accepted, so a job may be running on the server."

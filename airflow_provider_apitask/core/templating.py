@@ -18,7 +18,7 @@ from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.urls import is_absolute, resolve, wire_text
 
-__all__ = ["Lookup", "expand", "expand_url", "placeholders", "single"]
+__all__ = ["Lookup", "expand", "expand_url", "is_template", "placeholders", "single"]
 
 #: Gives the value of a path, or raises what names it.
 Lookup = Callable[[str], Any]
@@ -43,6 +43,11 @@ def placeholders(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from placeholders(item)
+
+
+def is_template(text: str) -> bool:
+    """Whether a text that may be a path of an answer is a URL, or one with placeholders, instead."""
+    return is_absolute(text) or _IN_URL.search(text) is not None
 
 
 def expand(value: Any, lookup: Lookup) -> Any:
