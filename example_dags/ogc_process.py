@@ -40,6 +40,7 @@ with DAG(
             "progress_path": "$.progress",
             # Without f=json the server answers HTML.
             "result_request": {"endpoint": "{status_url}/results", "params": {"f": "json"}},
+            "cancel_request": {"method": "DELETE"},  # whoever ends the task dismisses the job
         },
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -21,7 +21,6 @@ from tests.airflow.helpers import (
     restored,
     run,
 )
-from tests.support.scripted_server import ScriptedServer
 
 __all__ = ["BOTH", "carry_out", "kill"]
 
@@ -31,6 +30,13 @@ BOTH = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "trig
 _BY_USER = "__airflow_user_action__"
 
 
+class Waiting(Protocol):
+    """A server that can be asked for what it has received."""
+
+    def wait_for(self, count: int, method: str, path: str | None) -> None:
+        """Block until so many such requests arrived; a path of None is any."""
+
+
 def carry_out(task: Any, **more: Any) -> Any:
     """Run a task to its end, from worker to triggerer and back where it defers."""
     if task.deferrable and task.mode == "async":
@@ -38,7 +44,7 @@ def carry_out(task: Any, **more: Any) -> Any:
     return task.execute(context_for(task, **more))
 
 
-def kill(task: Any, server: ScriptedServer, comms: Comms, path: str) -> None:
+def kill(task: Any, server: Waiting, comms: Comms, path: str | None) -> None:
     """Let somebody mark the task as failed, once the status at ``path`` was asked for."""
     comms.states[task.task_id] = "failed"
     if task.deferrable:
@@ -48,7 +54,7 @@ def kill(task: Any, server: ScriptedServer, comms: Comms, path: str) -> None:
         _killed_on_worker(task, server, path)
 
 
-def _killed_on_worker(task: Any, server: ScriptedServer, path: str) -> None:
+def _killed_on_worker(task: Any, server: Waiting, path: str | None) -> None:
     """A task that does not end by itself is ended with SIGKILL by Airflow: here by its next sleep."""
 
     def on_kill() -> None:
@@ -70,7 +76,7 @@ def _killed_on_worker(task: Any, server: ScriptedServer, path: str) -> None:
         killer.join()
 
 
-async def _killed_on_triggerer(trigger: Any, server: ScriptedServer, path: str) -> None:
+async def _killed_on_triggerer(trigger: Any, server: Waiting, path: str | None) -> None:
     made = restored(trigger, TaskInstance("t"))
     running = asyncio.create_task(event(made))
     await asyncio.to_thread(server.wait_for, 1, "GET", path)

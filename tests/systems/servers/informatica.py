@@ -7,7 +7,7 @@
 ``GET /saas/api/v2/activity/…``     ``activityLog``: runs that have ended, state 1 succeeded, 3 failed
 ==================================  =================================================================
 
-The activity log is described on another page of the same API; the job resource's own has the callback alone.
+The activity log is described on another page of the same API; the job resource's own has the callback alone. Each
 refusal is an error object. How a run ends is a property of its task.
 
 When a run has ended and its start named a ``callbackURL``, its outcome is posted there, as JSON. What is not
