@@ -1,10 +1,10 @@
 """Run a DAG of another Airflow and wait for it, by its REST API.
 
-The run's id is chosen here, from the run of this DAG: should the answer to the start be lost, or the task be tried
-again, the other Airflow says that there is such a run (409), and this is the one that is waited for. Whoever ends
-the task sets the run to failed.
+The run's id is chosen here, from the run of this DAG: should the answer to the start be lost, or the task be
+tried again, the other Airflow says that there is such a run (409), and this is the one that is waited for.
+Whoever ends the task sets the run to failed.
 
-The connection ``airflow_api`` (type API task) holds the address of the REST API, user, password and the login.
+The connection ``airflow_api`` (type API task) holds the address of the REST API, user, password and login.
 """
 
 from __future__ import annotations

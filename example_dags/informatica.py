@@ -1,7 +1,7 @@
 """Start a task of Informatica Intelligent Cloud Services and wait until its run has ended.
 
-The connection logs in; where the API is, the login says. The run is asked for in the activity log, where it is
-once it has ended: state 1 is success, 2 and 3 are not. Whoever ends the task stops the run.
+The connection logs in; where the API is, the login says. The run is asked for in the activity log, where it
+is once it has ended: state 1 is success, 2 and 3 are not. Whoever ends the task stops the run.
 
 The connection ``informatica`` (type API task) holds the address of the API, user, password and the login.
 """

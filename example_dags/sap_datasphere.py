@@ -1,8 +1,8 @@
 """Run an API task as SAP Datasphere runs one in a task chain, with the data that others can use.
 
-The system answers with the address of a job (the Location header) and says how it goes: RUNNING, COMPLETED or
-FAILED. A CSRF token is fetched before anything is changed. The task runs for as long as the job is healthy; checks
-may fail for five minutes. Whoever ends the task ends the job, too.
+The system answers with the address of a job (the Location header) and says how it goes: RUNNING, COMPLETED
+or FAILED. A CSRF token is fetched before anything is changed. The task runs for as long as the job is
+healthy; checks may fail for five minutes. Whoever ends the task ends the job, too.
 
 The connection ``sap`` (type API task) holds the HTTPS address of the system, user and password.
 """

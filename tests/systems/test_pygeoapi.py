@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import requests
 
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.jobs import OGC_PROCESSES
-from demo.processes import Services
+from demo.processes import Services, wait_until
 from demo.pygeoapi_service import PygeoapiService
-from tests.airflow.helpers import Comms, Connect, call, context_for, deferred, needs_store
+from tests.airflow.helpers import Comms, Connect, awaited, call, context_for, deferred, needs_store
 from tests.systems.ways import BOTH, carry_out, kill
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +57,6 @@ class Since:
 
     def wait_for(self, count: int, method: str, path: str | None, timeout: float = 20) -> None:
         """As ``ScriptedServer`` does; a path of None is any."""
-        from demo.processes import wait_until
 
         def arrived() -> bool:
             return len([r for r in self.requests() if r[0] == method and path in (None, r[1])]) >= count
@@ -77,7 +77,7 @@ def test_success_is_the_document_of_the_outputs(pygeoapi: PygeoapiService, defer
 
 @BOTH
 def test_failed_process(pygeoapi: PygeoapiService, deferrable: bool) -> None:
-    with pytest.raises(exceptions.JobFailedError, match="asked to fail after 0.5 s"):
+    with pytest.raises(exceptions.JobFailedError, match=r"asked to fail after 0\.5 s"):
         carry_out(process(inputs={"fail": True}, deferrable=deferrable))
 
 
@@ -100,7 +100,7 @@ def test_dismiss(pygeoapi: PygeoapiService, comms: Comms, deferrable: bool) -> N
     ids=["ready-made job", "no description", "synchronous"],
 )
 def test_synchronous_answer(pygeoapi: PygeoapiService, given: dict[str, Any]) -> None:
-    """pygeoapi does not understand a list of preferences, does the work at once, and names a job all the same."""
+    """pygeoapi does not understand a list of preferences, does the work, and names a job all the same."""
     since = Since(pygeoapi)
     task = process(**given, deferrable=False)
     assert carry_out(task)["greeting"] == "Hello after 0.5 s of work"
@@ -143,16 +143,10 @@ def test_retry_goes_on_with_the_job(pygeoapi: PygeoapiService, comms: Comms) -> 
 
 
 def test_job_that_somebody_dismissed_is_lost(pygeoapi: PygeoapiService, comms: Comms) -> None:
-    import requests
-
     task = process(60, job=replace(JOB, not_found_grace=0))
     context = context_for(task)
-    deferred(task, context)
-    handle = comms.pushed("t", "api_job")
-    requests.delete(handle["status_url"], timeout=10).raise_for_status()
-    from tests.airflow.helpers import awaited
-
-    task = process(60, job=replace(JOB, not_found_grace=0))
+    trigger: Any = deferred(task, context).trigger
+    requests.delete(comms.pushed("t", "api_job")["status_url"], timeout=10).raise_for_status()
+    payload = awaited(trigger, context["ti"])
     with pytest.raises(exceptions.JobLostError):
-        payload = awaited(deferred(task, context_for(task)).trigger, context["ti"])
         task.execute_complete(context, payload)

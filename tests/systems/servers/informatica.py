@@ -7,8 +7,8 @@
 ``GET /saas/api/v2/activity/…``     ``activityLog``: runs that have ended, state 1 succeeded, 3 failed
 ==================================  =================================================================
 
-The activity log is described on another page of the same API; the job resource's own has the callback alone. Each
-refusal is an error object. How a run ends is a property of its task.
+The activity log is described on another page of the same API; the job resource's own has the callback alone.
+Each refusal is an error object. How a run ends is a property of its task.
 
 When a run has ended and its start named a ``callbackURL``, its outcome is posted there, as JSON. What is not
 answered with 200 within 30 seconds counts as failed; there are three attempts in all.
