@@ -16,6 +16,11 @@ from airflow_provider_apitask.operators.api_call import ApiCallOperator
 with DAG(
     dag_id="example_sap_datasphere",
     schedule=None,
+    default_args={
+        "api_conn_id": "sap",
+        "require_csrf_token": True,
+        "csrf_token_endpoint": "/api/token",
+    },
     params={
         "seconds": Param(4, type="number", minimum=0, description="How long the load works"),
         "fail": Param(False, type="boolean", description="Let the load fail in the end"),
@@ -24,13 +29,10 @@ with DAG(
 ):
     load = ApiCallOperator(
         task_id="load",
-        api_conn_id="sap",
         method="POST",
         endpoint="/api/jobs",
         headers={"Prefer": "respond-async", "X-Source": "airflow"},
         body={"seconds": "{{ params.seconds }}", "fail": "{{ params.fail }}"},
-        require_csrf_token=True,
-        csrf_token_endpoint="/api/token",
         job={
             "success_values": ["COMPLETED"],
             "failure_values": ["FAILED"],
@@ -43,12 +45,9 @@ with DAG(
     )
     check = ApiCallOperator(
         task_id="check",
-        api_conn_id="sap",
         method="PUT",
         endpoint="/api/loads",
         body={"after": "{{ ti.xcom_pull(task_ids='load')['id'] }}"},
-        require_csrf_token=True,
-        csrf_token_endpoint="/api/token",
         response_validation={"success_when": {"status_code": "2xx", "$.status": "COMPLETED"}},
     )
     load >> check
