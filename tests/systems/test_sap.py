@@ -58,6 +58,11 @@ def task_of(**given: Any) -> Any:
     return call(**{"body": {"seconds": 0.1}, **given})
 
 
+def test_names_of_the_task(sap: SapServer, comms: Comms) -> None:
+    carry_out(task_of(task_id="load_sales", **ASYNC, job=BY_LOCATION))
+    assert comms.pushed("load_sales", "api_job")["job_id"] == "1"
+
+
 # -- the request ---------------------------------------------------------------------------------
 
 
@@ -68,6 +73,7 @@ def test_method_and_json_body(sap: SapServer, method: str) -> None:
     (request,) = sap.history
     assert (request.method, request.json()) == (method, {"seconds": 0, "table": "SALES"})
     assert request.header("Content-Type") == "application/json"
+    assert "application/json" in (request.header("Accept") or "")
 
 
 def test_post_is_the_default(sap: SapServer) -> None:
@@ -92,6 +98,12 @@ def test_headers_prefer_and_x(sap: SapServer) -> None:
     assert request.header("Prefer") == "respond-async"
     assert request.headers_all("X-Tenant") == ["eu10, us20"]
     assert request.headers_all("X-Source") == ["S4", "2026-01-02"]
+
+
+def test_nothing_is_forwarded(sap: SapServer) -> None:
+    carry_out(call(endpoint="/api/loads", body={}))
+    (request,) = sap.history
+    assert [name for name, _ in request.headers if name.lower().startswith("x-")] == []
 
 
 def test_headers_of_the_connection_are_sent_with_every_request(
@@ -237,6 +249,13 @@ def test_start_that_is_refused_fails_at_once(sap: SapServer) -> None:
     assert sap.requests("GET") == []
 
 
+def test_answer_that_says_it_is_done(sap: SapServer) -> None:
+    sap.once("POST", "/api/jobs", Answer(json={"status": "COMPLETED"}))
+    task = task_of(**ASYNC, job={**BY_LOCATION, "status_path": "$.status"}, deferrable=False)
+    assert carry_out(task) == {"status": "COMPLETED"}
+    assert sap.requests("GET") == []
+
+
 # -- as long as it is healthy --------------------------------------------------------------------
 
 
@@ -245,6 +264,16 @@ def test_start_that_is_refused_fails_at_once(sap: SapServer) -> None:
 def test_bad_checks_are_survived(sap: SapServer, fault: Answer, deferrable: bool) -> None:
     sap.once("GET", "/api/jobs/1", *[fault] * 3)
     assert carry_out(task_of(**ASYNC, job=BY_LOCATION, deferrable=deferrable))["status"] == "COMPLETED"
+
+
+@BOTH
+@pytest.mark.parametrize("code", [401, 403, 400])
+def test_check_that_is_refused_fails_at_once(sap: SapServer, code: int, deferrable: bool) -> None:
+    """Five minutes do not cure it."""
+    sap.on("GET", "/api/jobs/1", Answer(code, {"error": {"message": "Not allowed"}}))
+    with pytest.raises(exceptions.ApiTaskError, match=f"{code} .*Not allowed"):
+        carry_out(task_of(**ASYNC, job=BY_LOCATION, deferrable=deferrable))
+    assert len(sap.requests("GET")) == 1
 
 
 def test_grace_is_five_minutes_by_default() -> None:
