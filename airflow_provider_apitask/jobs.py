@@ -49,10 +49,10 @@ OPERATION_LOCATION = AsyncJob(
 )
 
 #: OGC API - Processes, part 1: send the execute request with ``Prefer: respond-async``. The result is
-#: the document of all outputs; a kill dismisses the job.
+#: the document of all outputs; a kill dismisses the job. Where the job is says the ``Location`` of the answer
+#: alone: that its body is the job's status is a recommendation, and pygeoapi's is ``null``.
 #: https://docs.ogc.org/is/18-062r2/18-062r2.html#toc54
 OGC_PROCESSES = AsyncJob(
-    job_id="jobID",
     status_request={"headers": {"Accept": "application/json"}},
     status_path="$.status",
     success_values=["successful"],

@@ -42,6 +42,7 @@ with DAG(
             "link_path": "{status_url}",
             # Without f=json the server answers HTML.
             "result_request": {"endpoint": "{status_url}/results", "params": {"f": "json"}},
+            "cancel_request": {"method": "DELETE"},  # whoever ends the task dismisses the job
         },
     )
 

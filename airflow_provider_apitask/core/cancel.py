@@ -7,6 +7,7 @@ not waited for: a refused cancel can be a 200, so the log says what was answered
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError, error_from_dict
 from airflow_provider_apitask.core.events import Event, EventKind
@@ -15,7 +16,10 @@ from airflow_provider_apitask.core.retry import Delivery, delivery
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.turn import Move, Turn, ended, handle_data, job_error, job_name
 
-__all__ = ["begin_cancel", "not_cancelled", "read_cancel"]
+if TYPE_CHECKING:
+    from airflow_provider_apitask.core.job import AsyncJob
+
+__all__ = ["begin_cancel", "left_alone", "not_cancelled", "read_cancel"]
 
 #: The job has ended, or is gone: there is nothing to cancel any more.
 _OVER = frozenset({404, 409, 410})
@@ -43,6 +47,19 @@ def begin_cancel(state: State, reason: str, error: ApiTaskError | None = None) -
     state = state.at(Phase.CANCEL, cancel=reason, next_at=None, attempts=0, failing_since=None)
     told = f"{job_name(state)} is to be cancelled: {why}."
     return Move(state=state, event=Event(EventKind.CANCELLING, told, handle_data(state)), error=error)
+
+
+def left_alone(state: State, job: AsyncJob, reason: str) -> Event:
+    """What is worth saying of a job that is not cancelled, as its author does not want that.
+
+    :param reason: one of ``job.CANCEL_REASONS``.
+    """
+    if job.cancel_request is None:
+        wanted = "the task has no job.cancel_request"
+    else:
+        wanted = f"job.cancel_on does not name {reason!r}"
+    told = f"{job_name(state)} may go on on the server: {_WHY.get(reason, reason)}, and {wanted}."
+    return Event(EventKind.CANCELLING, told, handle_data(state))
 
 
 def read_cancel(turn: Turn) -> Move:

@@ -33,7 +33,7 @@ from typing import Any
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call
-from airflow_provider_apitask.core.cancel import begin_cancel, not_cancelled, read_cancel
+from airflow_provider_apitask.core.cancel import begin_cancel, left_alone, not_cancelled, read_cancel
 from airflow_provider_apitask.core.durable import first_state, submit_anew
 from airflow_provider_apitask.core.errors import ApiTaskError, OriginError, error_from_dict
 from airflow_provider_apitask.core.events import Event, EventKind
@@ -176,6 +176,15 @@ class Operation:
         if not self.state.phase.waiting or not self.call.job.cancels_on(reason):
             return None
         return self._make(begin_cancel(self.state, reason))
+
+    def leave(self, reason: str) -> Event | None:
+        """What is worth a line in the log where the job runs and its author does not want it cancelled.
+
+        :param reason: one of ``job.CANCEL_REASONS``.
+        """
+        if not self.state.phase.waiting or self.call.job.cancels_on(reason):
+            return None
+        return left_alone(self.state, self.call.job, reason).redacted(self.api.redactor)
 
     def receive(self, inbound: Inbound, now: float) -> Event | None:
         """Take the answer to the request that :meth:`step` gave.

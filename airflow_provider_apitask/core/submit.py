@@ -19,7 +19,7 @@ from airflow_provider_apitask.core.errors import (
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.job_link import linked
-from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Response
+from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Request, Response
 from airflow_provider_apitask.core.next_request import next_request
 from airflow_provider_apitask.core.outcome import job_over
 from airflow_provider_apitask.core.pacing import first_check
@@ -208,7 +208,10 @@ def _not_followed(turn: Turn, state: State, reading: Reading, verdict: Verdict |
     response = reading.response
     if response.status != 202 and verdict in _OVER:
         return job_over(turn.at(state), reading, state.status, verdict)
-    at_once = verdict is None and turn.call.job.status_path is None and response.status not in _BEGUN
+    # Where its author says where a status is, an answer without one is none of a job; unless the server was
+    # free to do the work at once.
+    free = turn.call.job.status_path is None or _is_a_wish(turn.request)
+    at_once = verdict is None and free and response.status not in _BEGUN
     if at_once or response.status == 204:
         state = state.at(Phase.FETCH, inline=True)
         told = f"{reading.shown} with nothing to follow: the server did the work at once, this is the result."
@@ -220,6 +223,12 @@ def _not_followed(turn: Turn, state: State, reading: Reading, verdict: Verdict |
         **reading.data,
         looked_for="Operation-Location, Azure-AsyncOperation, Location",
     )
+
+
+def _is_a_wish(request: Request) -> bool:
+    """Whether the request prefers an asynchronous answer: no server has to give one (RFC 7240 §2, §4.1)."""
+    preferences = ",".join(request.headers.get_all("Prefer")).split(",")
+    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in preferences)
 
 
 def _job_id(turn: Turn, state: State, reading: Reading) -> str | int | None:

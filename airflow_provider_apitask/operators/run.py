@@ -282,6 +282,8 @@ class CallRun:
         operation = Operation(self.call, self._hook.api, state or self.state, jitter=random.random)
         event = operation.cancel(reason)
         if event is None:
+            if (left := operation.leave(reason)) is not None:
+                self._report(left)
             return None
         self._report(event)
         with self._hook.transport() as transport:

@@ -126,12 +126,10 @@ class ApiStatusTrigger(BaseTrigger):
         yield TriggerEvent(event_of(state, left=self._progress is not None and self._progress.left))
 
     async def on_kill(self) -> None:
-        """Cancel the job, where a person has ended the task (Airflow 3.3).
+        """Cancel the job, or say that it goes on, where a person has ended the task (Airflow 3.3).
 
         Airflow gives this a second: what takes longer goes on by itself.
         """
-        if not isinstance(self.job, dict) or self.job.get("cancel_request") is None:
-            return
         task = asyncio.create_task(self._cancel_job())
         _cancelling.add(task)
         task.add_done_callback(_cancelling.discard)
@@ -223,6 +221,9 @@ class ApiStatusTrigger(BaseTrigger):
                     return
                 # It may have been killed while it looked its connection up.
                 operation = self._operation or await self._begun(pool)
+                if (left := operation.leave(reason)) is not None:
+                    self._report(left)
+                    return
                 send = partial(self._send, pool, operation)
                 # Another triggerer may have seen the job end, and its task with it: it is asked for once.
                 operation.state = replace(operation.state, next_at=None)

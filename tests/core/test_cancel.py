@@ -55,6 +55,23 @@ def test_when(reason: str, cancel_on: Any) -> None:
     assert (driven.phase is Phase.CANCEL) is wanted
 
 
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ({}, "the task has no job.cancel_request"),
+        ({**DELETE, "cancel_on": ["timeout"]}, "job.cancel_on does not name 'kill'"),
+        (DELETE, None),
+    ],
+)
+def test_a_job_that_is_left_alone_is_told_of(job: dict[str, Any], said: str | None) -> None:
+    driven = Driven.polling(make_job(**job))
+    event = driven.operation.leave("kill")
+    assert (event is None) is (said is None)
+    if event is not None:
+        assert event.message == f"Job 7 may go on on the server: its task was ended by hand, and {said}."
+    assert driven.phase is Phase.POLL
+
+
 def test_never_without_a_request() -> None:
     driven = Driven.polling()
     assert driven.operation.cancel("kill") is None

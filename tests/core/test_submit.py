@@ -149,6 +149,29 @@ def test_200_with_location_is_no_job() -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "taken"),
+    [
+        ({"Prefer": "respond-async"}, True),
+        ({"Prefer": "respond-async, wait=5"}, True),
+        ({"prefer": ["wait=5", "Respond-Async; x=y"]}, True),
+        ({"Prefer": "respond-asynchronously"}, False),
+        ({"Prefer": "return=minimal"}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 202])
+def test_respond_async_is_a_wish(headers: dict[str, Any], taken: bool, status: int) -> None:
+    """Who only prefers an asynchronous answer may be given the result, whatever is said of a status."""
+    request = RequestSpec(method="POST", endpoint="/jobs", headers=headers)
+    driven = Driven(make_call(request=request, job=make_job(status_path="$.state")))
+    driven.answer(status, {"value": "Hello"})
+    if taken and status == 200:
+        assert driven.done().value == {"value": "Hello"}
+    else:
+        assert isinstance(driven.error(), NothingToFollowError)
+
+
+@pytest.mark.parametrize(
     ("status", "body", "job"),
     [
         (202, None, {}),

@@ -1,0 +1,137 @@
+"""A real Airflow with the example DAGs, the stand-ins, and a real pygeoapi."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from demo.airflow_service import ComponentAirflow
+from demo.processes import Services, wait_until
+from demo.pygeoapi_service import PygeoapiService
+from tests.support.real.tls import Certificates
+from tests.systems.servers import informatica, sap
+
+__all__ = ["Stack", "systems_stack"]
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+BOOT_TIMEOUT = 150  # seconds
+RUN_TIMEOUT = 150  # seconds
+#: Seconds that a token of Airflow's REST API is good for: less than the runs that are waited for take.
+JWT_SECONDS = 5
+ENDED = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
+
+
+@dataclass
+class Stack:
+    """The servers, and questions to Airflow."""
+
+    airflow: ComponentAirflow
+    pygeoapi: PygeoapiService
+    sap: sap.SapServer
+    informatica: informatica.InformaticaServer
+    known: set[str] = field(default_factory=set)
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any], run_id: str) -> str:
+        """Start a run of a DAG and return its id."""
+        self.know(dag_id)
+        return self.airflow.api.trigger(dag_id, conf, run_id)
+
+    def know(self, dag_id: str) -> None:
+        """Wait until Airflow knows the DAG, and let it run."""
+        if dag_id not in self.known:
+            self.airflow.api.wait_for_dag(dag_id, timeout=60)
+            self.airflow.api.unpause(dag_id)
+            self.known.add(dag_id)
+
+    def fail_task(self, dag_id: str, run_id: str, task_id: str, said: str) -> None:
+        """Mark a task as failed, as somebody does in the UI, once it is deferred and its log says so."""
+        self.airflow.wait_for_task(dag_id, run_id, task_id, "deferred", RUN_TIMEOUT)
+        wait_until(
+            lambda: said in self.log(dag_id, run_id, task_id), RUN_TIMEOUT, f"{dag_id} did not say {said!r}"
+        )
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
+        self.airflow.api.request("PATCH", path, json={"new_state": "failed"})
+
+    def wait(self, dag_id: str, run_id: str) -> str:
+        """Wait for the end of a run: success or failed."""
+        return self.airflow.wait(dag_id, run_id, RUN_TIMEOUT)
+
+    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """The log of a task's first try as text, a line of JSON for each message."""
+        lines = self.airflow.api.task_log(dag_id, run_id, task_id)
+        return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+
+
+@contextmanager
+def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
+    """Start everything, and stop it."""
+    with ExitStack() as stack:
+        services = stack.enter_context(Services())
+        of_sap = stack.enter_context(sap.SapServer(csrf="separate", ssl_context=certificates.good))
+        of_informatica = stack.enter_context(informatica.InformaticaServer(seconds=3))
+        pygeoapi = PygeoapiService(services, folder / "pygeoapi")
+        env = {
+            "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": str(JWT_SECONDS),
+            "AIRFLOW__API_AUTH__JWT_LEEWAY": "0",
+            "AIRFLOW__CORE__PARALLELISM": "6",
+            **pygeoapi.connection,
+            **_connection("sap", of_sap.url, sap.LOGIN, sap.PASSWORD, ca_bundle=certificates.ca_file),
+            **_connection(
+                "informatica",
+                of_informatica.api_url,
+                informatica.LOGIN,
+                informatica.PASSWORD,
+                allow_http=True,
+                session_endpoint=f"{of_informatica.url}/ma/api/v2/user/login",
+                **INFORMATICA_LOGIN,
+            ),
+        }
+        airflow = ComponentAirflow(services, folder / "airflow", EXAMPLES, env=env)
+        pygeoapi.launch()
+        airflow.launch()
+        stack.callback(pygeoapi.stop)
+        stack.callback(airflow.stop)
+        pygeoapi.wait_ready(BOOT_TIMEOUT)
+        airflow.wait_ready(BOOT_TIMEOUT)
+        _connect_to_itself(airflow)
+        yield Stack(airflow, pygeoapi, of_sap, of_informatica)
+
+
+#: What the how-to page says of the connection.
+INFORMATICA_LOGIN = {
+    "auth_type": "session",
+    "session_body": {"@type": "login", "username": "{login}", "password": "{password}"},
+    "session_path": "$.icSessionId",
+    "session_header": "icSessionId",
+    "session_template": "{token}",
+    "session_base_url_path": "$.serverUrl",
+}
+
+
+def _connection(conn_id: str, host: str, login: str, password: str, **extra: Any) -> dict[str, str]:
+    given = {"conn_type": "apitask", "host": host, "login": login, "password": password, "extra": extra}
+    return {f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(given)}
+
+
+def _connect_to_itself(airflow: ComponentAirflow) -> None:
+    """Its password is known only now; and somebody makes a connection by hand for once."""
+    extra = {
+        "auth_type": "session",
+        "session_endpoint": f"{airflow.url}/auth/token",
+        "session_path": "$.access_token",
+        "allow_http": True,
+    }
+    connection = {
+        "connection_id": "airflow_api",
+        "conn_type": "apitask",
+        "host": f"{airflow.url}/api/v2",
+        "login": airflow.user,
+        "password": airflow.password,
+        "extra": json.dumps(extra),
+    }
+    airflow.api.request("POST", "/connections", json=connection)

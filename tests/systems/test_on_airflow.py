@@ -1,0 +1,180 @@
+"""The example DAGs on a real Airflow, each with a job that succeeds, fails, and is cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from demo.processes import wait_until
+from tests.support.real.tls import Certificates
+from tests.systems.servers.informatica import BROKEN, ENDLESS, NIGHTLY
+from tests.systems.stack import JWT_SECONDS, Stack, systems_stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+LONG = 600  # seconds, which nobody waits for
+#: The run of another DAG that a run of the example DAG starts.
+STARTED = "example_airflow_dag_run__{}".format
+AIRFLOW = {"dag": "example_sap_datasphere"}
+
+
+#: What a triggerer says when it has asked for a status; before, it may never hear of the end of the task.
+LOOKED_AT = ": status "
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run of an example DAG.
+
+    :param task: the one that waits for the job.
+    :param cancelled: whether the task is marked as failed while it waits.
+    """
+
+    dag: str
+    task: str
+    conf: dict[str, Any]
+    cancelled: bool = False
+
+    @property
+    def dag_id(self) -> str:
+        return f"example_{self.dag}"
+
+
+CASES = {
+    "sap-success": Case("sap_datasphere", "load", {"seconds": 3}),
+    "sap-failure": Case("sap_datasphere", "load", {"seconds": 1, "fail": True}),
+    "sap-cancel": Case("sap_datasphere", "load", {"seconds": LONG}, cancelled=True),
+    "informatica-success": Case("informatica", "run_task", {"task": NIGHTLY.id, "type": "Workflow"}),
+    "informatica-failure": Case("informatica", "run_task", {"task": BROKEN.id, "type": "MTT"}),
+    "informatica-cancel": Case(
+        "informatica", "run_task", {"task": ENDLESS.id, "type": "MTT"}, cancelled=True
+    ),
+    "pygeoapi-success": Case("ogc_process", "run_process", {"seconds": 3}),
+    "pygeoapi-failure": Case("ogc_process", "run_process", {"seconds": 1, "fail": True}),
+    "pygeoapi-cancel": Case("ogc_process", "run_process", {"seconds": LONG}, cancelled=True),
+    "airflow-success": Case(
+        "airflow_dag_run", "run_dag", {**AIRFLOW, "conf": {"seconds": 2 * JWT_SECONDS, "fail": False}}
+    ),
+    "airflow-failure": Case("airflow_dag_run", "run_dag", {**AIRFLOW, "conf": {"seconds": 1, "fail": True}}),
+    "airflow-conflict": Case("airflow_dag_run", "run_dag", {**AIRFLOW, "conf": {"seconds": 1}}),
+    "airflow-cancel": Case(
+        "airflow_dag_run", "run_dag", {**AIRFLOW, "conf": {"seconds": LONG}}, cancelled=True
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Stack]:
+    """Everything runs, and all cases were started; the ones to cancel were cancelled."""
+    with systems_stack(tmp_path_factory.mktemp("systems"), certificates) as stack:
+        stack.know("example_sap_datasphere")
+        # Somebody else has started this one, or a start whose answer was lost.
+        stack.trigger("example_sap_datasphere", {"seconds": 4}, STARTED("airflow-conflict"))
+        for run_id, case in CASES.items():
+            stack.trigger(case.dag_id, case.conf, run_id)
+        for run_id, case in CASES.items():
+            if case.cancelled:
+                stack.fail_task(case.dag_id, run_id, case.task, LOOKED_AT)
+        yield stack
+
+
+def outcome(stack: Stack, name: str) -> tuple[Any, str]:
+    """What a run's task returned, and its log; the run ended as its name says."""
+    case = CASES[name]
+    state = stack.wait(case.dag_id, name)
+    log = stack.log(case.dag_id, name, case.task)
+    good = name.endswith(("success", "conflict"))
+    assert state == ("success" if good else "failed"), log
+    events = [event["event"] for event in stack.airflow.api.event_log(case.dag_id, name, case.task)]
+    assert "deferred" in events
+    return stack.airflow.api.xcom(case.dag_id, name, case.task), log
+
+
+def test_sap_success(stack: Stack) -> None:
+    answer, _ = outcome(stack, "sap-success")
+    assert (answer["status"], answer["message"]) == ("COMPLETED", "Loaded 42 records")
+    check = stack.airflow.api.xcom("example_sap_datasphere", "sap-success", "check")
+    assert check["status"] == "COMPLETED"
+
+
+def test_sap_failure(stack: Stack) -> None:
+    _, log = outcome(stack, "sap-failure")
+    assert "SALES_ORDERS is locked" in log
+
+
+def test_sap_cancel(stack: Stack) -> None:
+    outcome(stack, "sap-cancel")
+    job_id = stack.airflow.api.xcom("example_sap_datasphere", "sap-cancel", "load", "api_job")["job_id"]
+    (job,) = [task for task in stack.sap.tasks if task.id == job_id]
+    wait_until(lambda: job.cancelled, 20, "the job was not cancelled")
+
+
+def test_informatica_success(stack: Stack) -> None:
+    (entry,), _ = outcome(stack, "informatica-success")
+    assert (entry["objectId"], entry["state"]) == (NIGHTLY.id, 1)
+
+
+def test_informatica_failure(stack: Stack) -> None:
+    _, log = outcome(stack, "informatica-failure")
+    assert "table ORDERS does not exist" in log
+
+
+def test_informatica_cancel(stack: Stack) -> None:
+    outcome(stack, "informatica-cancel")
+    (run,) = [run for run in stack.informatica.runs if run.task == ENDLESS]
+    wait_until(run.stopped.is_set, 20, "the run was not stopped")
+
+
+def test_pygeoapi_success(stack: Stack) -> None:
+    answer, _ = outcome(stack, "pygeoapi-success")
+    assert answer == {"greeting": "Hello after 3 s of work", "slept": 3}
+
+
+def test_pygeoapi_failure(stack: Stack) -> None:
+    _, log = outcome(stack, "pygeoapi-failure")
+    assert "asked to fail after 1 s" in log
+
+
+def test_pygeoapi_cancel(stack: Stack) -> None:
+    outcome(stack, "pygeoapi-cancel")
+    handle = stack.airflow.api.xcom("example_ogc_process", "pygeoapi-cancel", "run_process", "api_job")
+    dismissed = ("DELETE", f"/jobs/{handle['job_id']}", 200)
+    wait_until(
+        lambda: dismissed in [(r["method"], r["path"], r["status"]) for r in stack.pygeoapi.requests()],
+        20,
+        "the job was not dismissed",
+    )
+
+
+def test_airflow_success(stack: Stack) -> None:
+    """The run takes longer than a token is good for."""
+    answer, _ = outcome(stack, "airflow-success")
+    assert (answer["dag_run_id"], answer["state"]) == (STARTED("airflow-success"), "success")
+    assert answer["duration"] > JWT_SECONDS
+    said = stack.airflow.api.xcom("example_airflow_dag_run", "airflow-success", "report")
+    assert said == f"{STARTED('airflow-success')} was success"
+
+
+def test_airflow_failure(stack: Stack) -> None:
+    _, log = outcome(stack, "airflow-failure")
+    assert STARTED("airflow-failure") in log
+
+
+def test_airflow_run_that_is_there_already_is_gone_on_with(stack: Stack) -> None:
+    answer, log = outcome(stack, "airflow-conflict")
+    assert "409" in log
+    # It was started with these parameters, not with those of the task.
+    assert answer["conf"] == {"seconds": 4}
+
+
+def test_airflow_cancel(stack: Stack) -> None:
+    outcome(stack, "airflow-cancel")
+    run = STARTED("airflow-cancel")
+    wait_until(
+        lambda: stack.airflow.api.run("example_sap_datasphere", run)["state"] == "failed",
+        20,
+        "the other run was not set to failed",
+    )

@@ -1,0 +1,86 @@
+"""How a task goes: on a worker alone, or on the triggerer and back; to its end, or until somebody ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, Protocol
+
+import pytest
+
+from airflow_provider_apitask import exceptions
+from airflow_provider_apitask.drivers import blocking
+from airflow_provider_apitask.triggers import api_status
+from tests.airflow.helpers import (
+    Comms,
+    KilledError,
+    TaskInstance,
+    context_for,
+    deferred,
+    event,
+    restored,
+    run,
+)
+
+__all__ = ["BOTH", "carry_out", "kill"]
+
+#: Waits on a worker, waits on the triggerer.
+BOTH = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
+#: What the triggerer cancels the task of a trigger with when somebody has acted on it.
+_BY_USER = "__airflow_user_action__"
+
+
+class Waiting(Protocol):
+    """A server that can be asked for what it has received."""
+
+    def wait_for(self, count: int, method: str, path: str | None) -> None:
+        """Block until so many such requests arrived; a path of None is any."""
+
+
+def carry_out(task: Any, **more: Any) -> Any:
+    """Run a task to its end, from worker to triggerer and back where it defers."""
+    if task.deferrable and task.mode == "async":
+        return run(task, **more)
+    return task.execute(context_for(task, **more))
+
+
+def kill(task: Any, server: Waiting, comms: Comms, path: str | None) -> None:
+    """Let somebody mark the task as failed, once the status at ``path`` was asked for."""
+    comms.states[task.task_id] = "failed"
+    if task.deferrable:
+        trigger: Any = deferred(task, context_for(task)).trigger
+        asyncio.run(_killed_on_triggerer(trigger, server, path))
+    else:
+        _killed_on_worker(task, server, path)
+
+
+def _killed_on_worker(task: Any, server: Waiting, path: str | None) -> None:
+    """A task that does not end by itself is ended with SIGKILL by Airflow: here by its next sleep."""
+
+    def on_kill() -> None:
+        server.wait_for(1, "GET", path)
+        task.on_kill()
+        told.set()
+
+    def sleep(seconds: float) -> None:
+        if told.wait(seconds) and not task._current.killed:
+            raise KilledError
+
+    told = threading.Event()
+    killer = threading.Thread(target=on_kill)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(blocking.drive.__kwdefaults__, "sleep", sleep)
+        killer.start()
+        with pytest.raises((exceptions.JobCancelledError, KilledError)):
+            task.execute(context_for(task))
+        killer.join()
+
+
+async def _killed_on_triggerer(trigger: Any, server: Waiting, path: str | None) -> None:
+    made = restored(trigger, TaskInstance("t"))
+    running = asyncio.create_task(event(made))
+    await asyncio.to_thread(server.wait_for, 1, "GET", path)
+    running.cancel(_BY_USER)
+    await asyncio.gather(running, return_exceptions=True)
+    await made.on_kill()
+    await asyncio.gather(*api_status._cancelling)
