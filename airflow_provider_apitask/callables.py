@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError, ResponseValidationError
-from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
 
 if TYPE_CHECKING:
     import requests
@@ -95,14 +94,21 @@ def _called(
     except (AirflowException, ApiTaskError):
         raise  # what its author wants Airflow to do
     except Exception as error:
-        if call.request.method in IDEMPOTENT_METHODS:
+        if _is_harmless(call):
             raise
         # A new try would do what was done again.
         raise _refusal(call, f"{parameter} raised {type(error).__name__}: {error}.") from error
 
 
+def _is_harmless(call: Call) -> bool:
+    """Whether a new try of the task may send the request again."""
+    from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
+
+    return call.request.method in IDEMPOTENT_METHODS
+
+
 def _refusal(call: Call, message: str) -> ResponseValidationError:
-    harmless = call.request.method in IDEMPOTENT_METHODS
+    harmless = _is_harmless(call)
     done = "" if harmless else f" The {call.request.method} was carried out, so the task is not tried again."
     return ResponseValidationError(f"{message}{done}", retryable=harmless)
 

@@ -127,6 +127,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "key_in": {
                         "label": "API key sent in",
+                        "description": "Where the key is sent.",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": ["header", "query", "cookie"],
@@ -166,10 +167,12 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "oauth2_client_id": {
                         "label": "Client ID",
+                        "description": "Needed for client_credentials.",
                         "schema": {"type": ["string", "null"], "section": "OAuth 2.0"},
                     },
                     "oauth2_client_secret": {
                         "label": "Client secret",
+                        "description": "Needed for client_credentials.",
                         "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 2.0"},
                     },
                     "oauth2_client_auth": {
@@ -190,10 +193,12 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "oauth2_audience": {
                         "label": "Audience",
+                        "description": "Sent with the token request, where the server asks for it.",
                         "schema": {"type": ["string", "null"], "section": "OAuth 2.0"},
                     },
                     "oauth2_resource": {
                         "label": "Resource",
+                        "description": "Sent with the token request (RFC 8707).",
                         "schema": {"type": ["string", "null"], "section": "OAuth 2.0"},
                     },
                     "oauth2_params": {
@@ -208,22 +213,27 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "oauth1_client_key": {
                         "label": "Client key",
+                        "description": "Of the application.",
                         "schema": {"type": ["string", "null"], "section": "OAuth 1.0"},
                     },
                     "oauth1_client_secret": {
                         "label": "Client secret",
+                        "description": "Of the application.",
                         "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 1.0"},
                     },
                     "oauth1_user_token": {
                         "label": "User token",
+                        "description": "Of the user, where there is one.",
                         "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 1.0"},
                     },
                     "oauth1_user_secret": {
                         "label": "User token secret",
+                        "description": "Of the user, where there is one.",
                         "schema": {"type": ["string", "null"], "format": "password", "section": "OAuth 1.0"},
                     },
                     "oauth1_signature_method": {
                         "label": "Signature method",
+                        "description": "RSA signs with the private key, HMAC with the secrets.",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": [
@@ -246,6 +256,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "oauth1_realm": {
                         "label": "Realm",
+                        "description": "Of the Authorization header.",
                         "schema": {"type": ["string", "null"], "section": "OAuth 1.0"},
                     },
                     "session_endpoint": {
@@ -255,6 +266,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "session_method": {
                         "label": "Login method",
+                        "description": "Of the login request.",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": ["POST", "PUT", "GET"],
@@ -271,6 +283,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "session_body_format": {
                         "label": "Login body format",
+                        "description": "How the login body is sent.",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": ["json", "form"],
@@ -352,6 +365,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "health_method": {
                         "label": "Health method",
+                        "description": "How that is asked.",
                         "schema": {
                             "type": ["string", "null"],
                             "enum": ["GET", "HEAD"],
@@ -436,10 +450,12 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "proxy_login": {
                         "label": "Proxy login",
+                        "description": "User name, where the proxy asks for one.",
                         "schema": {"type": ["string", "null"], "section": "Network"},
                     },
                     "proxy_password": {
                         "label": "Proxy password",
+                        "description": "Password, where the proxy asks for one.",
                         "schema": {"type": ["string", "null"], "format": "password", "section": "Network"},
                     },
                     "csrf_header": {
@@ -456,6 +472,7 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "extra-links": ["airflow_provider_apitask.links.remote_job.RemoteJobLink"],
         "task-decorators": [
             {
                 "name": "api_call",

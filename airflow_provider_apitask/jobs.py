@@ -61,6 +61,9 @@ OGC_PROCESSES = AsyncJob(
     running_values=["accepted", "running"],
     error_path="$.message",
     progress_path="$.progress",
+    message_path="$.message",
+    # A browser gets a page there.
+    link_path="{status_url}",
     result_request={"endpoint": "{status_url}/results", "headers": {"Accept": "application/json"}},
     cancel_request={"method": "DELETE"},
 )
@@ -93,6 +96,7 @@ PULP = AsyncJob(
     cancelled_values=["canceled"],
     running_values=["waiting", "running", "canceling", "unblocked"],
     error_path="$.error.description",
+    message_path="$.progress_reports[0].message",
     cancel_request={"method": "PATCH", "endpoint": "{task}", "body": {"state": "canceled"}},
 )
 
@@ -173,6 +177,8 @@ def airflow_dag_run(dag_id: str, run_id: str | None = None, **fields: Any) -> As
         "success_values": ["success"],
         "failure_values": ["failed"],
         "running_values": ["queued", "running"],
+        # Of an Airflow that is at the root of its host.
+        "link_path": f"/dags/{dag_id}/runs/{{dag_run_id}}",
         "cancel_request": {
             "method": "PATCH",
             "endpoint": f"/dags/{dag_id}/dagRuns/{{dag_run_id}}",
@@ -250,6 +256,8 @@ def databricks_run(prefix: str = "/api/2.2", **fields: Any) -> AsyncJob:
         "cancelled_when": {"$.state.result_state": ["CANCELED", "UPSTREAM_CANCELED"]},
         "unknown_status": "running",
         "error_path": "$.state.state_message",
+        "message_path": "$.state.state_message",
+        "link_path": "$.run_page_url",
         "cancel_request": {
             "method": "POST",
             "endpoint": f"{prefix}/jobs/runs/cancel",

@@ -166,6 +166,13 @@ class AirflowApi:
                 return None
             raise
 
+    def links(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, str | None]:
+        """Return the extra links of a task instance by name; None for one that leads nowhere."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/links"
+        answer = self.request("GET", path, params={"map_index": map_index})
+        found: dict[str, str | None] = answer["extra_links"]
+        return found
+
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
     ) -> list[dict[str, Any]]:

@@ -38,6 +38,8 @@ with DAG(
             "running_values": ["accepted", "running"],
             "poll_interval": 2,  # seconds
             "progress_path": "$.progress",
+            "message_path": "$.message",
+            "link_path": "{status_url}",
             # Without f=json the server answers HTML.
             "result_request": {"endpoint": "{status_url}/results", "params": {"f": "json"}},
             "cancel_request": {"method": "DELETE"},  # whoever ends the task dismisses the job

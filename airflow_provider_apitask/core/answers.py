@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,14 @@ from airflow_provider_apitask.core.bodies import (
 )
 from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.exact_json import json_text
-from airflow_provider_apitask.core.extraction import MISSING, compile_path, is_xpath
+from airflow_provider_apitask.core.extraction import (
+    MISSING,
+    compile_path,
+    find_items,
+    find_result,
+    find_value,
+    is_xpath,
+)
 from airflow_provider_apitask.core.messages import Request, Response
 from airflow_provider_apitask.core.portable import DEEPEST, pack
 from airflow_provider_apitask.core.problem import Redact, cut, first_text, reason, status_line
@@ -25,7 +32,17 @@ from airflow_provider_apitask.core.urls import resolve
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.job import AsyncJob
 
-__all__ = ["Links", "Reading", "brief", "find_all_in", "find_in", "read_status", "result_of", "submit_links"]
+__all__ = [
+    "Links",
+    "Reading",
+    "brief",
+    "find_all_in",
+    "find_in",
+    "items_in",
+    "read_status",
+    "result_of",
+    "submit_links",
+]
 
 #: Where servers put the id of a job, for messages alone: requests name their paths.
 _USUAL_IDS = (
@@ -197,12 +214,12 @@ class Reading:
         """
         found: dict[str, Any] = {}
         for name, path in (extract or {}).items():
-            value = find_in(self, path)
+            value = _taken(self, path, find_value)
             if value is MISSING:
                 raise self.error(f"job.extract[{name!r}]", path)
             found[name] = self._kept(value, f"job.extract[{name!r}]", path)
         for path in sorted(set(paths) - set(found)):
-            value = find_in(self, path)
+            value = _taken(self, path, find_value)
             if value is not MISSING:
                 found[path] = self._kept(value, f"{{{path}}}", path)
         return found
@@ -285,6 +302,18 @@ def find_in(reading: Reading, path: str) -> Any:
     return compile_path(path).find(reading.document_for(path))
 
 
+def _taken(reading: Reading, path: str, take: Callable[[str, Any], Any]) -> Any:
+    """As :func:`find_in`, by one of the rules for what a path takes."""
+    if path.startswith(_HEADER_PREFIX):
+        return find_in(reading, path)
+    return take(path, reading.document_for(path))
+
+
+def items_in(reading: Reading, path: str) -> Any:
+    """What a path adds to a list of items, see :func:`find_items`."""
+    return _taken(reading, path, find_items)
+
+
 def find_all_in(reading: Reading, path: str) -> list[Any]:
     """Each value that a path of the body, or ``headers.Name``, matches.
 
@@ -314,7 +343,7 @@ def result_of(reading: Reading, parameter: str, path: str | None) -> Any:
     if path is not None:
         if not is_xpath(path):
             reading.require_json_if_said()
-        found = find_in(reading, path)
+        found = _taken(reading, path, find_result)
         if found is MISSING:
             raise reading.error(parameter, path)
         return found

@@ -7,6 +7,7 @@ the task runs. It may hold a secret then, in a place that is none for it, and is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,11 +31,13 @@ __all__ = [
     "rendered",
     "shown",
     "timeout",
+    "web_link",
     "words",
 ]
 
 #: Largest number taken for seconds or a count: no clock or sleep can use a larger one.
 _LARGEST = 10**9
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
 _PLAIN = (str, bytes, int, float, Decimal, list, tuple, dict, Mapping, timedelta, set, frozenset)
 #: Longest quotation in an error, characters.
 _LONGEST_SHOWN = 100
@@ -91,6 +94,18 @@ def is_open(value: Any) -> bool:
     if isinstance(value, str):
         return "{{" in value or "{%" in value
     return value is not None and not isinstance(value, _PLAIN)
+
+
+def web_link(value: Any, parameter: str) -> None:
+    """Refuse a link, or a template of one, that a browser would not take for a web page.
+
+    :raises ParameterError: naming the parameter.
+    """
+    scheme = _SCHEME.match(value)
+    if scheme is not None and scheme[1].lower() not in ("http", "https"):
+        raise ParameterError(
+            f"{parameter} must be a link of http or https, not {shown(value)}.", parameter=parameter
+        )
 
 
 def choice(value: Any, parameter: str, allowed: Sequence[str]) -> str:

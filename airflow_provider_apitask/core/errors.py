@@ -5,9 +5,10 @@ Texts are redacted by whoever builds them (see ``redaction``): an error holds no
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from airflow_provider_apitask.core.redaction import Redactor
+if TYPE_CHECKING:
+    from airflow_provider_apitask.core.redaction import Redactor
 
 __all__ = [
     "AnswerError",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
+from enum import Enum, auto
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -18,7 +19,17 @@ from airflow_provider_apitask.core.checks import quotes, shown
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.missing import MISSING
 
-__all__ = ["MISSING", "Path", "check_path", "compile_path", "is_xpath"]
+__all__ = [
+    "MISSING",
+    "Path",
+    "Shape",
+    "check_path",
+    "compile_path",
+    "find_items",
+    "find_result",
+    "find_value",
+    "is_xpath",
+]
 
 
 _STEP = re.compile(
@@ -35,6 +46,8 @@ _PLAIN_JSONPATH = re.compile(r"""\$(?:\.[\w-]+|\[\s*(?:-?\d+|'[^'\\]*'|"[^"\\]*"
 _EACH = r"\[\s*\*\s*\]|\.\*(?![\w-])"
 _STARRED_JSONPATH = re.compile(rf"""\$(?:{_EACH}|\.[\w-]+|\[\s*(?:-?\d+|'[^'\\*]*'|"[^"\\*]*")\s*\])*""")
 
+
+_ENDS_IN_EACH = re.compile(rf"(?:{_EACH})\Z")
 
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*["]""")
 #: What means "and", and texts, in which it means nothing.
@@ -56,14 +69,85 @@ _XPATH_PREFIX = "xpath:"
 _INDEX = re.compile(r"-?[0-9]{1,18}")
 
 
+#: Steps of jsonpath-ng.
+_LISTING = frozenset({"Wildcard", "Slice", "Descendants", "Union", "Intersect"})
+_FILTERING = frozenset({"Filter", "Where", "WhereNot"})
+
+
+class Shape(Enum):
+    """What a path can match, told from the path alone and from no answer (RFC 9535 §2.3.5.1)."""
+
+    #: One value at most: it names members and items alone. Of an XPath nothing more is known.
+    VALUE = auto()
+    #: The values that meet a filter: one where it names an id, and any number.
+    PICKED = auto()
+    #: Any number, by a wildcard, a slice, several names or indexes, or ``..``.
+    LIST = auto()
+
+
 class Path(Protocol):
     """A compiled path."""
+
+    @property
+    def shape(self) -> Shape:
+        """What it can match."""
+
+    @property
+    def selects_items(self) -> bool:
+        """Whether it ends in a wildcard, slice, filter or several names: each match is meant by itself."""
 
     def find(self, document: Any) -> Any:
         """The value at the path: ``MISSING`` for none, a list where the path matches several."""
 
     def find_all(self, document: Any) -> list[Any]:
         """Each value that the path matches; a value that is a list itself stays one."""
+
+
+def find_result(path: str, document: Any) -> Any:
+    """What a path takes as a result: its type depends on the path, not on how much there is.
+
+    A path that can match several values gives a list always, an empty one too; where what it names before
+    its first wildcard or filter is not there, it is MISSING.
+    """
+    compiled = compile_path(path)
+    if compiled.shape is Shape.VALUE:
+        return compiled.find(document)
+    found = compiled.find_all(document)
+    is_there = document is not None and _start_of(path).find(document) is not MISSING
+    return found if found or is_there else MISSING
+
+
+def find_items(path: str, document: Any) -> Any:
+    """What a path adds to a list of items; MISSING as :func:`find_result`.
+
+    A list that it names is joined, as is each of ``$.groups[*].rows``; what a wildcard or filter at its end
+    matches is an item each, a list too.
+    """
+    compiled, found = compile_path(path), find_result(path, document)
+    if found is MISSING:
+        return MISSING
+    if compiled.shape is Shape.VALUE:
+        return [] if found is None else found if isinstance(found, list) else [found]
+    if compiled.selects_items:
+        return found
+    return [item for part in found for item in (part if isinstance(part, list) else [part])]
+
+
+def find_value(path: str, document: Any) -> Any:
+    """What a path is for a later request, as all of a value: a list where it has the shape of one.
+
+    One that meets a filter is itself: that is how an id is looked up. MISSING for none.
+    """
+    compiled = compile_path(path)
+    if compiled.shape is not Shape.LIST:
+        return compiled.find(document)
+    return compiled.find_all(document) or MISSING
+
+
+def _start_of(path: str) -> Path:
+    """What a JSONPath names before its first wildcard or filter."""
+    match = _PLAIN_JSONPATH.match(path)
+    return compile_path(match[0] if match else "$")
 
 
 def is_xpath(text: str) -> bool:
@@ -113,6 +197,9 @@ def compile_path(text: str) -> Path:
 class _DottedPath:
     __slots__ = ("_steps",)
 
+    shape = Shape.VALUE
+    selects_items = False
+
     def __init__(self, text: str, parameter: str) -> None:
         steps: list[str | int] = []
         position = 0
@@ -160,11 +247,15 @@ class _DottedPath:
 class _StarredPath:
     """Plain paths, and each item of an array or member of an object between them (RFC 9535 §2.3.2)."""
 
-    __slots__ = ("_first", "_rest")
+    __slots__ = ("_first", "_rest", "selects_items")
+
+    shape = Shape.LIST
+    selects_items: bool
 
     def __init__(self, text: str) -> None:
         first, *rest = (_DottedPath(part.removeprefix("."), "path") for part in re.split(_EACH, text[1:]))
         self._first, self._rest = first, rest
+        self.selects_items = _ENDS_IN_EACH.search(text) is not None
 
     def find(self, document: Any) -> Any:
         return _one_or_list(self.find_all(document))
@@ -178,7 +269,10 @@ class _StarredPath:
 
 
 class _JsonPath:
-    __slots__ = ("_expression",)
+    __slots__ = ("_expression", "selects_items", "shape")
+
+    shape: Shape
+    selects_items: bool
 
     def __init__(self, text: str) -> None:
         # 30 ms of import, so not before a path is really used.
@@ -201,6 +295,11 @@ class _JsonPath:
             except errors as error:
                 why = f": {error}" if quotes() else "."
                 raise ParameterError(f"{shown(text)} is no valid JSONPath{why}", parameter="path") from None
+        self.shape = _shape(self._expression)
+        last: Any = self._expression
+        while type(last).__name__ in ("Child", "Descendants"):
+            last = last.right
+        self.selects_items = _shape(last) is not Shape.VALUE
 
     def find(self, document: Any) -> Any:
         return _one_or_list(self.find_all(document))
@@ -212,6 +311,22 @@ class _JsonPath:
             # A filter that compares what cannot be compared, in this document, or one nested
             # deeper than the library can walk (RecursionError): no match.
             return []
+
+
+def _shape(step: Any) -> Shape:
+    """The shape of an expression of jsonpath-ng; what its filters compare says nothing of it."""
+    kind = type(step).__name__
+    if kind in _LISTING or _names(step) == ("*",) or len(_names(step)) > 1:
+        return Shape.LIST
+    shapes = {_shape(part) for name in ("left", "right") if (part := getattr(step, name, None)) is not None}
+    if Shape.LIST in shapes:
+        return Shape.LIST
+    return Shape.PICKED if kind in _FILTERING or Shape.PICKED in shapes else Shape.VALUE
+
+
+def _names(step: Any) -> tuple[Any, ...]:
+    """The members or items that a step of jsonpath-ng names."""
+    return tuple(getattr(step, "fields", ()) or getattr(step, "indices", ()) or ())
 
 
 def _one_or_list(found: list[Any]) -> Any:

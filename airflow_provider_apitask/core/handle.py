@@ -10,6 +10,7 @@ A public, versioned dict of JSON values, without a secret:
 ``phase``          where the call stood when the handle was written, see ``core.state.Phase``
 ``status_url``     monitor URL that the server gave, None where a ``status_request`` is configured
 ``result_url``     location of the result, where the server gave one
+``link``           where people can look at the job, see ``AsyncJob.link_path``
 ``submitted_at``   when the server accepted the job, ISO 8601 in UTC
 ``deadline_at``    when the job counts as timed out, ISO 8601 in UTC; None for never
 ``polls``          status checks so far
@@ -32,10 +33,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_apitask.core import checks
-from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.errors import OriginError, ParameterError
 from airflow_provider_apitask.core.portable import as_carried, pack, unpack
 from airflow_provider_apitask.core.redaction import MASK, Redactor, is_secret_name
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.urls import origin
 
 __all__ = ["HANDLE_KEY", "HANDLE_VERSION", "handle_of", "parse_handle", "read_handle"]
 
@@ -54,6 +56,7 @@ def handle_of(state: State, api_conn_id: str) -> dict[str, Any]:
         "phase": state.phase.value,
         "status_url": _shown_url(state.status_url),
         "result_url": _shown_url(state.result_url),
+        "link": state.link,
         "submitted_at": _iso(state.submitted_at),
         "deadline_at": _iso(state.deadline_at),
         "polls": state.polls,
@@ -99,6 +102,7 @@ def read_handle(handle: Any) -> State:
         status_url=_url(record, "status_url"),
         result_url=_url(record, "result_url"),
         status=record.get("status"),
+        link=_link(record),
         submitted_at=_unix(record, "submitted_at"),
         deadline_at=_unix(record, "deadline_at"),
     )
@@ -139,6 +143,16 @@ def _url(record: Mapping[str, Any], name: str) -> str | None:
             name, url, "held a credential that was left out; say with status_request where to ask"
         )
     return url
+
+
+def _link(record: Mapping[str, Any]) -> str | None:
+    link = record.get("link")
+    if link is not None:
+        try:
+            origin(link if isinstance(link, str) else "")
+        except OriginError:
+            raise _field_error("link", link, "must be an http(s) URL") from None
+    return link
 
 
 def _unix(record: Mapping[str, Any], name: str) -> float | None:

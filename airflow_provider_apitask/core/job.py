@@ -11,6 +11,7 @@ from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, is_xpath
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.status import StatusWords, Verdict
+from airflow_provider_apitask.core.templating import is_template
 from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ DEFAULT_STATUS_PATH = "$.status"
 #: When a job can be cancelled, see ``AsyncJob.cancel_on``.
 CANCEL_REASONS = ("kill", "timeout", "deadline", "clear")
 
-_PATHS = ("status_path", "error_path", "progress_path", "result_path")
+_PATHS = ("status_path", "error_path", "progress_path", "message_path", "result_path")
 #: The requests after the submit, and the method of one that names none.
 _REQUESTS = {"status_request": "GET", "result_request": "GET", "cancel_request": "DELETE"}
 _WORDS = ("success_values", "failure_values", "cancelled_values", "running_values")
@@ -67,7 +68,13 @@ class AsyncJob(ValueObject):
     :param running_when: the same for a job that goes on; goes before ``success_when``.
         ``{"status_code": [404, 500]}`` takes both for "not yet".
     :param error_path: where a failed job's reason is; by default RFC 9457 and common shapes.
-    :param progress_path: where the progress is, for the log.
+    :param progress_path: where the progress is, for the log: a change is told once a minute at most.
+    :param message_path: where the server says what the job is doing, for the log: each change is told, one
+        of its numbers alone as a progress is.
+    :param link_path: where a link to the job is that people can follow: a path, ``headers.Name``, or the
+        link itself with ``{path}`` in it, such as ``https://ui.example.com/jobs/{job_id}`` or
+        ``{status_url}``. A relative one belongs to the answer's URL. The first one that an answer gives is
+        shown at the task as "Remote job", without user info, credentials and signatures. By default none.
     :param initial_delay: seconds before the first check, 0 by default.
     :param poll_interval: seconds between checks, 15 by default. A ``Retry-After`` of the server
         is obeyed instead, between one second and ``max_poll_interval``.
@@ -116,6 +123,8 @@ class AsyncJob(ValueObject):
     running_when: Any = None
     error_path: str | None = None
     progress_path: str | None = None
+    message_path: str | None = None
+    link_path: str | None = None
     initial_delay: Any = 0
     poll_interval: Any = 15
     poll_factor: Any = 1.0
@@ -163,6 +172,8 @@ class AsyncJob(ValueObject):
         for parameter, path in self._named_paths():
             if path is not None and not checks.is_open(path):
                 check_path(path, parameter)
+        if self.has_link_template and not checks.is_open(self.link_path):
+            checks.web_link(self.link_path, "job.link_path")
         self._set({**normal, **self._requests()})
         if not any(checks.is_open(value) for name in _WORDS for value in (getattr(self, name) or ())):
             self.status_words()
@@ -264,6 +275,11 @@ class AsyncJob(ValueObject):
         return path
 
     @property
+    def has_link_template(self) -> bool:
+        """Whether ``link_path`` is the link itself, and not where it is."""
+        return isinstance(self.link_path, str) and is_template(self.link_path)
+
+    @property
     def path_of_status(self) -> str:
         """Where the status is."""
         return self.status_path or DEFAULT_STATUS_PATH
@@ -272,6 +288,8 @@ class AsyncJob(ValueObject):
         yield "job.job_id", self.path_of_job_id
         for name in _PATHS:
             yield f"job.{name}", getattr(self, name)
+        if not self.has_link_template:
+            yield "job.link_path", self.link_path
         if isinstance(self.extract, Mapping):
             for name, path in self.extract.items():
                 yield f"job.extract[{name!r}]", path

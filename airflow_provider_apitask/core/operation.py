@@ -232,9 +232,14 @@ class Operation:
         if move.page is not None and self.call.returns_items:
             self._items += move.page
         state = move.state
-        if (state.status, state.progress) != (self.state.status, self.state.progress):
+        if state.said != self.state.said:
             # For people only: what a server says there may be anything.
-            state = replace(state, status=redactor.data(state.status), progress=redactor.data(state.progress))
+            state = replace(
+                state,
+                status=redactor.data(state.status),
+                progress=redactor.data(state.progress),
+                message=redactor.data(state.message),
+            )
         if move.error is None:
             self.state, self._value = state, move.value
             return move.event.redacted(redactor) if move.event is not None else None

@@ -84,6 +84,9 @@ def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -
             shown = f"{message} {reading.shown}; {reading.excerpt}."
             return failed(state, AnswerError(shown, **{**reading.data, **error.data}))
     status = f", status {state.status!r}" if state.status is not None else ""
+    status += f": {state.message!r}" if state.message is not None else ""
+    if job.link_path is not None and state.link is None:
+        status += f"; no answer had a link that can be shown at job.link_path={job.link_path!r}"
     then = "its last answer holds the result" if inline else "its result is fetched"
     event = Event(EventKind.JOB_DONE, f"{job_name(state)} is done{status}; {then}.", handle_data(state))
     return Move(state=state, event=event, answer=reading.response)

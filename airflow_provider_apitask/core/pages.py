@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_apitask.core.answers import Reading, find_all_in, find_in
+from airflow_provider_apitask.core.answers import Reading, find_in, items_in
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.errors import AnswerError, OriginError, ResultTooLargeError
@@ -80,9 +80,7 @@ def _items(pagination: Pagination, reading: Reading, *, first: bool) -> list[Any
         value = reading.value()
         return [] if value is None else value if isinstance(value, list) else [value]
     reading.require_json_if_said()
-    if path.rstrip().endswith(("[*]", ".*")):
-        return find_all_in(reading, path)
-    found = find_in(reading, path)
+    found = items_in(reading, path)
     if found is MISSING:
         if first and pagination.missing_items == "fail":
             raise reading.error(
@@ -91,7 +89,8 @@ def _items(pagination: Pagination, reading: Reading, *, first: bool) -> list[Any
                 "matches nothing in the first page (missing_items='empty' takes that for an empty list)",
             )
         return []
-    return [] if found is None else found if isinstance(found, list) else [found]
+    items: list[Any] = found if isinstance(found, list) else [found]
+    return items
 
 
 def _next_place(

@@ -6,7 +6,9 @@ a limit is reached: that is why a job cannot be asked for without waiting in bet
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading, find_in, read_status
 from airflow_provider_apitask.core.cancel import begin_cancel
@@ -19,6 +21,7 @@ from airflow_provider_apitask.core.errors import (
 )
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.extraction import MISSING
+from airflow_provider_apitask.core.job_link import linked
 from airflow_provider_apitask.core.messages import Response
 from airflow_provider_apitask.core.outcome import job_over, job_succeeded
 from airflow_provider_apitask.core.pacing import limit_reached, next_check
@@ -29,6 +32,11 @@ from airflow_provider_apitask.core.turn import Move, Turn, ended, handle_data, j
 from airflow_provider_apitask.core.urls import resolve
 
 __all__ = ["read_poll"]
+
+#: A progress that moves from check to check is told once in so many seconds.
+_TELL_EVERY = 60.0
+#: What moves in a message that is a progress, such as "worked for 4 of 60 s".
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def read_poll(turn: Turn) -> Move:
@@ -64,10 +72,10 @@ def _by_conditions(turn: Turn, response: Response) -> Move | None:
     if held is None:
         return None
     verdict, condition = held
-    turn = turn.at(_known(turn, reading))
+    state = _known(turn, reading)
     if verdict is Verdict.RUNNING:
-        return _moved(turn, turn.state, response)
-    return job_over(turn, reading, turn.state.status, verdict, condition)
+        return _moved(turn, state, response)
+    return job_over(turn.at(state), reading, state.status, verdict, condition)
 
 
 def _unreadable(reading: Reading) -> str | None:
@@ -81,14 +89,19 @@ def _unreadable(reading: Reading) -> str | None:
 
 
 def _known(turn: Turn, reading: Reading) -> State:
-    """The state with what people want to read of an answer: the status, and how far the job is."""
+    """The state with what people want to read of an answer: the status, how far the job is, its link."""
     job = turn.call.job
-    status = find_in(reading, job.path_of_status)
-    progress = MISSING if job.progress_path is None else find_in(reading, job.progress_path)
+
+    def said(path: str | None) -> Any:
+        found = MISSING if path is None else find_in(reading, path)
+        # Redacted, as it is compared with what was kept of the answer before.
+        return None if found is MISSING else turn.api.redactor.data(reading.brief(found))
+
     return replace(
-        turn.state,
-        status=None if status is MISSING else reading.brief(status),
-        progress=None if progress is MISSING else reading.brief(progress),
+        linked(turn, reading),
+        status=said(job.path_of_status),
+        progress=said(job.progress_path),
+        message=said(job.message_path),
     )
 
 
@@ -97,6 +110,7 @@ def _read_status(turn: Turn, response: Response) -> Move:
     job, reading = turn.call.job, turn.reading(response)
     if (why := _unreadable(reading)) is not None:
         return _check_failed(turn, why)
+    turn = turn.at(linked(turn, reading))
     status, verdict = read_status(reading, job, turn.words)
     if job.success_when is not None and (job.status_path is None or verdict in (None, Verdict.SUCCEEDED)):
         # Nothing but that condition means success, and a word that nobody declared means nothing.
@@ -105,7 +119,7 @@ def _read_status(turn: Turn, response: Response) -> Move:
         return _moved(turn, _known(turn, reading), response)
     if verdict is None:
         if response.status == 202:
-            return _moved(turn, turn.state, response)
+            return _moved(turn, replace(_known(turn, reading), status=turn.state.status), response)
         if not job.expects_status:
             return job_succeeded(turn, reading)
         if job.unknown_status == "running":
@@ -131,16 +145,34 @@ def _moved(turn: Turn, state: State, response: Response) -> Move:
 def _running(turn: Turn, state: State) -> Move:
     """A good poll: it ends the window of failing ones."""
     before = turn.state
-    progress = f", progress {state.progress}" if state.progress is not None else ""
+    moved = before.untold or (before.progress, before.message) != (state.progress, state.message)
+    due = before.told_at is None or turn.now >= before.told_at + _TELL_EVERY
     event = None
     if before.phase is Phase.POLL_GRACE:
-        told = f"The status of job {state.job_id} can be read again: {state.status!r}{progress}."
+        told = f"The status of job {state.job_id} can be read again: {_said(state)}."
         event = Event(EventKind.RECOVERED, told, handle_data(state))
-    elif state.polls == 1 or (before.status, before.progress) != (state.status, state.progress):
-        told = f"{job_name(state)}: status {state.status!r}{progress}."
-        event = Event(EventKind.STATUS, told, handle_data(state))
-    good = state.at(Phase.POLL, attempts=0, failing_since=None, reattached=False)
+    elif (
+        state.polls == 1
+        or (before.status, _gist(before.message)) != (state.status, _gist(state.message))
+        or (moved and due)
+    ):
+        event = Event(EventKind.STATUS, f"{job_name(state)}: status {_said(state)}.", handle_data(state))
+    good = state.at(Phase.POLL, attempts=0, failing_since=None, reattached=False, untold=moved)
+    if event is not None:
+        good = replace(good, told_at=turn.now, untold=False)
     return _ask_again(turn, good, event)
+
+
+def _gist(message: Any) -> str:
+    """A message without its numbers: where they alone change, that is a progress."""
+    return _NUMBER.sub("0", str(message))
+
+
+def _said(state: State) -> str:
+    """What the server says of the job, behind the word "status"."""
+    progress = f", progress {state.progress}" if state.progress is not None else ""
+    message = f": {state.message!r}" if state.message is not None else ""
+    return f"{state.status!r}{progress}{message}"
 
 
 def _not_known(turn: Turn) -> Move:

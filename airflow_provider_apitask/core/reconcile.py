@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from airflow_provider_apitask.core.answers import Reading, find_in
+from airflow_provider_apitask.core.answers import Reading, find_in, items_in
 from airflow_provider_apitask.core.errors import AnswerError, ApiTaskError, SubmitUnknownError
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.extraction import MISSING
@@ -16,7 +16,7 @@ from airflow_provider_apitask.core.pacing import first_check, next_result
 from airflow_provider_apitask.core.reconcile_spec import Reconcile
 from airflow_provider_apitask.core.retry import is_passing
 from airflow_provider_apitask.core.state import Phase, State
-from airflow_provider_apitask.core.templating import expand
+from airflow_provider_apitask.core.templating import expand, single
 from airflow_provider_apitask.core.turn import Move, Turn, ended, handle_data, job_name
 from airflow_provider_apitask.core.urls import wire_text
 
@@ -82,7 +82,7 @@ def _items(reading: Reading, spec: Reconcile) -> list[Any] | None:
     if spec.items is None:
         found = reading.document if reading.has_json else MISSING
     else:
-        found = find_in(reading, spec.items)
+        found = items_in(reading, spec.items)
     if found is MISSING:
         return None
     if found is None:
@@ -134,7 +134,7 @@ def _found(turn: Turn, item: Reading, spec: Reconcile) -> Move:
 def _job_id(turn: Turn, state: State, item: Reading, spec: Reconcile) -> Any:
     name = turn.call.job.path_of_job_id
     if spec.job_id is None and name is not None and name in state.values:
-        return item.brief(state.values[name])
+        return item.brief(single(state.values[name]))
     if spec.job_id is None and name is not None:
         found = find_in(item, name)
         return None if found is MISSING else item.brief(found)

@@ -12,20 +12,11 @@ from uuid import UUID
 from airflow_provider_apitask.core.bodies import XML_ENCODING
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.exact_json import json_text
+from airflow_provider_apitask.core.request_spec import BODY_FORMATS
 from airflow_provider_apitask.core.uploads import FileRef, Upload, encode_multipart, is_file
 from airflow_provider_apitask.core.urls import query_text, wire_text
 
-__all__ = ["BODY_FORMATS", "encode_body"]
-
-#: Format name → media type; parameters such as ``charset`` are left out, as some servers refuse them.
-#: The boundary of ``multipart`` is chosen where the request is sent, anew each time.
-BODY_FORMATS: dict[str, str | None] = {
-    "json": "application/json",
-    "form": "application/x-www-form-urlencoded",
-    "multipart": "multipart/form-data",
-    "xml": "application/xml",
-    "raw": None,
-}
+__all__ = ["encode_body"]
 
 #: Names as XML 1.0 §2.3 has them, a little narrower; with the prefixes that xmltodict takes.
 _XML_KEY = re.compile(r"@?[^\W\d][\w.\-]*(?::[^\W\d][\w.\-]*)?|\#text")

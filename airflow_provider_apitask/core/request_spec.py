@@ -9,16 +9,22 @@ from typing import Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.redaction import is_credential_name
-from airflow_provider_apitask.core.request_body import BODY_FORMATS
-from airflow_provider_apitask.core.templating import placeholders
-from airflow_provider_apitask.core.uploads import check_files
-from airflow_provider_apitask.core.urls import wire_text
 from airflow_provider_apitask.core.value_object import ValueObject
 
-__all__ = ["METHODS", "RequestSpec", "has_control"]
+__all__ = ["BODY_FORMATS", "METHODS", "RequestSpec", "has_control"]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+#: Format of a body → media type; parameters such as ``charset`` are left out, as some servers refuse them.
+#: The boundary of ``multipart`` is chosen where the request is sent, anew each time.
+BODY_FORMATS: dict[str, str | None] = {
+    "json": "application/json",
+    "form": "application/x-www-form-urlencoded",
+    "multipart": "multipart/form-data",
+    "xml": "application/xml",
+    "raw": None,
+}
+#: Those that a file can be a part of.
+_WITH_FILES = ("multipart", "raw")
 
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # RFC 9110 §9.1, less its punctuation
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
@@ -96,7 +102,11 @@ class RequestSpec(ValueObject):
             )
         checks.mapping(self.params, f"{prefix}params")
         body_format = checks.choice(self.body_format, f"{prefix}body_format", tuple(BODY_FORMATS))
-        check_files(self.body, body_format, f"{prefix}body")
+        if self.body is not None and body_format in _WITH_FILES:
+            # Read where there is something to check: this is a part of parsing a DAG file.
+            from airflow_provider_apitask.core.uploads import check_files
+
+            check_files(self.body, body_format, f"{prefix}body")
         return type(self)(
             method=method,
             endpoint=endpoint,
@@ -109,6 +119,8 @@ class RequestSpec(ValueObject):
 
     def placeholders(self) -> Iterator[str]:
         """All ``{path}`` placeholders of the request."""
+        from airflow_provider_apitask.core.templating import placeholders
+
         for part in (self.endpoint, self.params, self.headers, self.body):
             yield from placeholders(part)
 
@@ -120,6 +132,8 @@ class RequestSpec(ValueObject):
 
 def _secrets_in(value: Any) -> Iterator[str]:
     """The texts in a (nested) value under names of credentials."""
+    from airflow_provider_apitask.core.redaction import is_credential_name
+
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _secrets_in(item)
@@ -157,7 +171,8 @@ def _checked_headers(headers: Any, parameter: str) -> Any:
                 parameter=parameter,
             )
         for item in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(item, (str, bytes)) and not checks.is_open(item) and has_control(wire_text(item)):
+            text = item.decode("latin-1") if isinstance(item, bytes) else item
+            if isinstance(text, str) and not checks.is_open(item) and has_control(text):
                 # The value stays out of the message: it may be a credential with a stray newline.
                 raise ParameterError(
                     f"{parameter}: the value of {name} has a line break or control character in it.",

@@ -63,6 +63,11 @@ class State:
     :param status_url: monitor URL that the server gave; None where the author configured one.
     :param result_url: location of the result, where the server gave one.
     :param status: the last status word.
+    :param progress: how far the job is, as the server says it.
+    :param message: what the job is doing, as the server says it.
+    :param link: where people can look at the job.
+    :param told_at: when a line in the log said how far the job is.
+    :param untold: whether the progress has moved since.
     :param submitted_at: when the server accepted the job.
     :param deadline_at: when the job counts as timed out.
     :param next_at: when the next request is due.
@@ -88,6 +93,10 @@ class State:
     result_url: str | None = None
     status: Any = None
     progress: Any = None
+    message: Any = None
+    link: str | None = None
+    told_at: float | None = None
+    untold: bool = False
     submitted_at: float | None = None
     deadline_at: float | None = None
     next_at: float | None = None
@@ -106,6 +115,11 @@ class State:
 
     def __repr__(self) -> str:
         return f"<State {self.phase} job={self.job_id!r} status={self.status!r} polls={self.polls}>"
+
+    @property
+    def said(self) -> tuple[Any, Any, Any]:
+        """What the server said of the job, for people: its status, progress and message."""
+        return self.status, self.progress, self.message
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON, with its version; what is at its default is left out."""
@@ -149,6 +163,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "values": (dict,),
     "status_url": (str, type(None)),
     "result_url": (str, type(None)),
+    "link": (str, type(None)),
+    "told_at": _SECONDS,
+    "untold": (bool,),
     "submitted_at": _SECONDS,
     "deadline_at": _SECONDS,
     "next_at": _SECONDS,

@@ -18,6 +18,7 @@ from airflow_provider_apitask.core.errors import (
 )
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.extraction import MISSING
+from airflow_provider_apitask.core.job_link import linked
 from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Request, Response
 from airflow_provider_apitask.core.next_request import next_request
 from airflow_provider_apitask.core.outcome import job_over
@@ -28,6 +29,7 @@ from airflow_provider_apitask.core.result import take_result
 from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS, Delivery, delivery
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import Verdict
+from airflow_provider_apitask.core.templating import single
 from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, handle_data
 from airflow_provider_apitask.core.urls import last_segment, resolve
 
@@ -158,6 +160,7 @@ def _accepted(turn: Turn, reading: Reading) -> Move:
         state = replace(state, status_url=links.status_url, result_url=links.result_url)
         state = replace(state, values=reading.values(job.extract, job.later_placeholders()))
         state = replace(state, job_id=_job_id(turn, state, reading))
+        state = linked(turn.at(state), reading)
         return _followed(turn, state, reading)
     except ApiTaskError as error:
         began = f"{error.message} The request was accepted, so a job may be running on the server."
@@ -233,7 +236,8 @@ def _job_id(turn: Turn, state: State, reading: Reading) -> str | int | None:
     name = turn.call.job.path_of_job_id
     if name is None:
         return last_segment(state.status_url) if state.status_url is not None else reading.usual_id()
-    found = state.values[name] if name in (turn.call.job.extract or ()) else find_in(reading, name)
+    named = name in (turn.call.job.extract or ())
+    found = single(state.values[name]) if named else find_in(reading, name)
     if found is MISSING or found is None:
         raise reading.error("job.job_id", name)
     if isinstance(found, (dict, list, bool)):

@@ -18,7 +18,7 @@ from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.urls import is_absolute, resolve, wire_text
 
-__all__ = ["Lookup", "expand", "expand_url", "placeholders"]
+__all__ = ["Lookup", "expand", "expand_url", "is_template", "placeholders", "single"]
 
 #: Gives the value of a path, or raises what names it.
 Lookup = Callable[[str], Any]
@@ -45,17 +45,29 @@ def placeholders(value: Any) -> Iterator[str]:
             yield from placeholders(item)
 
 
+def is_template(text: str) -> bool:
+    """Whether a text that may be a path of an answer is a URL, or one with placeholders, instead."""
+    return is_absolute(text) or _IN_URL.search(text) is not None
+
+
 def expand(value: Any, lookup: Lookup) -> Any:
     """Fill in placeholders; one that is the whole text keeps the type of its value."""
     if isinstance(value, str):
         whole = _PLACEHOLDER.fullmatch(value)
         if whole and whole["path"]:
             return lookup(whole["path"])
-        return _PLACEHOLDER.sub(lambda match: match["brace"] or _text(lookup(match["path"])), value)
+        return _PLACEHOLDER.sub(lambda match: match["brace"] or _text(single(lookup(match["path"]))), value)
     if isinstance(value, dict):
         return {_key(expand(key, lookup)): expand(item, lookup) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [expand(item, lookup) for item in value]
+    return value
+
+
+def single(value: Any) -> Any:
+    """What a list of one plain value is where only one can stand, as in a URL: that value."""
+    if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], (dict, list)):
+        return value[0]
     return value
 
 
@@ -72,7 +84,7 @@ def expand_url(template: str, lookup: Lookup, base_url: str) -> str:
     """
 
     def value_of(path: str) -> str:
-        value = lookup(path)
+        value = single(lookup(path))
         if isinstance(value, (dict, list)):
             what = "an object" if isinstance(value, dict) else f"a list of {len(value)}"
             raise AnswerError(

@@ -13,6 +13,7 @@ from typing import Any
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.bodies import decode_text
 from airflow_provider_apitask.core.errors import AnswerError, ParameterError
+from airflow_provider_apitask.core.extraction import Shape
 from airflow_provider_apitask.core.messages import Response
 from airflow_provider_apitask.core.missing import MISSING
 
@@ -99,6 +100,9 @@ class XPath:
     """
 
     __slots__ = ("_text",)
+
+    shape = Shape.VALUE
+    selects_items = False
 
     def __init__(self, text: str) -> None:
         from lxml import etree

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -10,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.links.remote_job import RemoteJobLink, push_link, wants_link
 from airflow_provider_apitask.operators.parameters import (
     check_parameters,
     mode_of,
@@ -19,7 +21,7 @@ from airflow_provider_apitask.operators.parameters import (
 from airflow_provider_apitask.operators.query_params import CallPartial, TakesQueryParams, renamed
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_apitask.core.call import Call
     from airflow_provider_apitask.core.events import Event
@@ -124,7 +126,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     template_fields_renderers = dict.fromkeys(
         ("query_params", "headers", "body", "job", "response_validation", "pagination"), "json"
     )
+    operator_extra_links: Collection[BaseOperatorLink] = (RemoteJobLink(),)
     ui_color = "#d5e8f3"
+    #: Where people can look at the job, once this process knows.
+    job_link: str | None = None
     #: The run in this process, which a kill has to find.
     _current: CallRun | None = None
 
@@ -196,6 +201,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.output_format = output_format
         self.max_xcom_bytes = max_xcom_bytes
         self.log_response = log_response
+        if not wants_link(self.job):
+            self.operator_extra_links = ()  # no button that leads nowhere
         check_parameters(vars(self))
 
     @classmethod
@@ -252,7 +259,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
         call, hook = self.call(context), ApiHook(self.api_conn_id)
         output = None if self.output_path is None else output_of(self.output_path, call, context)
-        return CallRun(call, hook, context, self._report, output)
+        return CallRun(call, hook, context, self._report, output, on_link=partial(self._show_link, context))
 
     @checks.rendered()
     def _run(self, context: Context, take: Callable[[], tuple[State, Response | None] | None]) -> Any:
@@ -272,6 +279,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             if taken is None:
                 run.begin()
             else:
+                self.job_link = taken[0].link  # the trigger has shown it
                 run.resume(*taken)
             with run.transport() as transport:
                 return self._drive(context, run, transport)
@@ -363,6 +371,11 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
                 raise
             # The job runs: it must not be lost over what people read.
             self.log.warning("The job's handle could not be stored in XCom: %r", error)
+
+    def _show_link(self, context: Context, link: str) -> None:
+        if link != self.job_link:
+            self.job_link = link
+            push_link(context["ti"], link)
 
     def _report(self, event: Event) -> None:
         self.log.info("%s", event.message)

@@ -15,7 +15,6 @@ from airflow_provider_apitask.core.extraction import check_path, compile_path
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.status_codes import parse_codes
-from airflow_provider_apitask.core.urls import wire_text
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.idempotency import Idempotency
@@ -173,6 +172,8 @@ def idempotency_of(given: Mapping[str, Any], context: Any) -> Idempotency | None
 
     header = given.get("idempotency_header")
     if key not in _KEY_SCOPES:
+        from airflow_provider_apitask.core.urls import wire_text
+
         return Idempotency(seed=wire_text(key), header=header, fixed=True)
     ti = context["ti"]
     # Airflow raises the number of tries when a user clears the task: that is another submit.

@@ -45,6 +45,7 @@ class CallRun:
     :param context: of the task.
     :param report: takes what is worth a line in the log.
     :param output: takes the result, where it goes to a storage.
+    :param on_link: takes the link to the job, when it becomes known.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class CallRun:
         context: Context,
         report: Callable[[Event], None],
         output: Output | None = None,
+        on_link: Callable[[str], None] = lambda link: None,
     ) -> None:
         self.call = call
         self.last: Inbound | None = None
@@ -61,6 +63,8 @@ class CallRun:
         self._context = context
         self._report = report
         self._output = output
+        self._on_link = on_link
+        self._link: str | None = None
         resumable = call.mode is Mode.ASYNC or (output is not None and call.pagination is not None)
         self._journal = Journal(context) if resumable else None
         self._operation: Operation | None = None
@@ -166,6 +170,7 @@ class CallRun:
 
         def until(state: State) -> bool:
             self._store_page()
+            self._show_link(state.link)
             if self._journal is not None:
                 # Pages that are in memory alone are gone with it.
                 self._journal.note(state if self.call.stored else replace(state, paging=None))
@@ -177,6 +182,11 @@ class CallRun:
         except BaseException:
             self._discard()
             raise
+
+    def _show_link(self, link: str | None) -> None:
+        if link is not None and link != self._link:
+            self._link = link
+            self._on_link(link)
 
     # -- storing the result ------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,11 @@ from airflow_provider_apitask.callables import check_callable
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.links.remote_job import RemoteJobLink, push_link, wants_link
 from airflow_provider_apitask.sensors.parameters import check_target, quoting_the_author
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_apitask.core.events import Event
     from airflow_provider_apitask.core.messages import Response
@@ -68,7 +69,10 @@ class ApiStatusSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("api_conn_id", "handle", "job_id", "status_request", "job")
     template_fields_renderers = {"handle": "json", "status_request": "json", "job": "json"}  # noqa: RUF012 - Airflow's own way
+    operator_extra_links: Collection[BaseOperatorLink] = (RemoteJobLink(),)
     ui_color = "#e6f1f2"
+    #: Where people can look at the job, once this process knows.
+    job_link: str | None = None
 
     @quoting_the_author
     def __init__(
@@ -102,6 +106,8 @@ class ApiStatusSensor(BaseSensorOperator):
         self.response_check = response_check
         check_callable(response_check, "response_check")
         self._operation: Operation | None = None
+        if handle is None and not wants_link(self.job):
+            self.operator_extra_links = ()  # no button that leads nowhere
         checks.number(self.poke_interval, "poke_interval", above=True)
         check_target(handle, job_id, status_request, self.job)
 
@@ -233,6 +239,7 @@ class ApiStatusSensor(BaseSensorOperator):
         from airflow_provider_apitask.triggers.handover import take_event
 
         state, answer = take_event(context, event)
+        self.job_link = state.link  # the trigger has shown it
         hook = self._hook()
         operation = self._new_operation(hook, state, answer)
         value = self._advance(context, hook, operation)
@@ -253,12 +260,18 @@ class ApiStatusSensor(BaseSensorOperator):
                 until=lambda state: state.phase.waiting and state.polls > polls,
                 on_event=self._report,
             )
+        self._show_link(context, operation.state.link)
         if done is None:
             return None
         context["ti"].xcom_push(key=HANDLE_KEY, value=handle_of(operation.state, hook.api_conn_id))
         if done.error is not None:
             raise done.error
         return done.value
+
+    def _show_link(self, context: Context, link: str | None) -> None:
+        if link is not None and link != self.job_link:
+            self.job_link = link
+            push_link(context["ti"], link)
 
     def _guarded(self, function: Callable[[], Any]) -> Any:
         """Turn a job that did not succeed into what Airflow and ``soft_fail`` make of it."""

@@ -169,12 +169,19 @@ class ApiStatusTrigger(BaseTrigger):
     async def _drive(self, operation: Operation, pool: ClientPool) -> State:
         from airflow_provider_apitask.core.pacing import spread_check
         from airflow_provider_apitask.drivers.event_loop import drive
-        from airflow_provider_apitask.triggers.handover import push_answer
+        from airflow_provider_apitask.triggers.handover import push_answer, push_link
 
         jitter = random.random()  # noqa: S311 - it spreads requests, and guards nothing
         operation.state = spread_check(operation.call.job, operation.state, time.time(), pool.holders, jitter)
 
+        # Of the worker that has deferred the task, which has shown it.
+        shown = State.from_dict(self.state).link
+
         async def sleep(seconds: float) -> None:
+            nonlocal shown
+            if operation.state.link not in (None, shown):
+                shown = operation.state.link
+                await push_link(self.task_instance, shown)
             if self._progress is not None:
                 await self._progress.keep(operation.state)
             await asyncio.sleep(seconds)

@@ -21,6 +21,7 @@ from airflow_provider_apitask.core.portable import as_carried
 from airflow_provider_apitask.core.redaction import Redactor, is_credential_name, is_secret_name
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.urls import wire_text
+from airflow_provider_apitask.links.remote_job import LINK_KEY
 from airflow_provider_apitask.triggers.progress import PROGRESS_KEY
 from airflow_provider_apitask.triggers.xcom import aset_xcom, xcom_key
 
@@ -37,6 +38,7 @@ __all__ = [
     "plain_json",
     "pull_answer",
     "push_answer",
+    "push_link",
     "refuse_stored_secrets",
     "state_of_event",
     "take_event",
@@ -158,6 +160,19 @@ async def push_answer(task_instance: Any, response: Response, redactor: Redactor
         log.warning("The job's answer could not be handed over, so it is asked for again: %r", error)
         return False
     return True
+
+
+async def push_link(task_instance: Any, link: str | None) -> None:
+    """Show the link to a job that is waited for.
+
+    :param task_instance: of the trigger; None under ``dag.test()``.
+    """
+    if task_instance is None:
+        return
+    try:
+        await aset_xcom(LINK_KEY, link, task_instance)
+    except Exception as error:  # noqa: BLE001 - the worker shows it when the job is done
+        log.warning("The link to the job could not be stored in XCom: %r", error)
 
 
 def pull_answer(context: Context) -> Response | None:

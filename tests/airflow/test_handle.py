@@ -19,6 +19,7 @@ STATE = State(
     status_url="https://api.example.com/jobs/1?code=s3cret&x=1",
     result_url="https://api.example.com/results/1?x=1",
     status="running",
+    link="https://ui.example.com/jobs/1",
     submitted_at=1_770_000_000.25,
     deadline_at=1_770_000_060.0,
     polls=3,
@@ -36,6 +37,7 @@ def test_fields() -> None:
         "phase": "poll_grace",
         "status_url": "https://api.example.com/jobs/1?code=***&x=1",
         "result_url": "https://api.example.com/results/1?x=1",
+        "link": "https://ui.example.com/jobs/1",
         "submitted_at": "2026-02-02T02:40:00.250+00:00",
         "deadline_at": "2026-02-02T02:41:00.000+00:00",
         "polls": 3,
@@ -50,10 +52,18 @@ def test_fields() -> None:
 def test_read_again(form: Any) -> None:
     url = "https://api.example.com/jobs/1?a=%2F&b"
     state = State(
-        phase=Phase.SUCCEEDED, job_id=7, status_url=url, submitted_at=1.5, values={"a": None}, polls=9
+        phase=Phase.SUCCEEDED,
+        job_id=7,
+        status_url=url,
+        link=url,
+        submitted_at=1.5,
+        values={"a": None},
+        polls=9,
     )
     # What is waited for is polled, whatever was seen of it; the checks are counted anew.
-    expected = State(phase=Phase.POLL, job_id=7, status_url=url, submitted_at=1.5, values={"a": None})
+    expected = State(
+        phase=Phase.POLL, job_id=7, status_url=url, link=url, submitted_at=1.5, values={"a": None}
+    )
     assert read_handle(form(handle_of(state, "api"))) == expected
 
 
@@ -67,6 +77,8 @@ def test_read_again(form: Any) -> None:
         ("submitted_at", "yesterday", "ISO 8601"),
         ("deadline_at", 5, "ISO 8601"),
         ("values", [1], "must be a dict"),
+        ("link", "javascript:alert(1)", "http"),
+        ("link", 5, "http"),
     ],
 )
 def test_wrong_fields_are_named(field: str, value: Any, message: str) -> None:

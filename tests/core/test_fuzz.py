@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_apitask.core.answers import Reading, find_all_in, find_in, result_of
+from airflow_provider_apitask.core.answers import Reading, find_all_in, find_in, items_in, result_of
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.exact_json import json_text
-from airflow_provider_apitask.core.extraction import MISSING, check_path, compile_path
+from airflow_provider_apitask.core.extraction import MISSING, Shape, check_path, compile_path
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response
 from airflow_provider_apitask.core.portable import as_carried
 from airflow_provider_apitask.core.request_spec import RequestSpec
@@ -247,6 +247,10 @@ def _extraction(path: str, reading: Reading) -> None:
         assert (found is MISSING) == (not every)
         assert MISSING not in every
 
+    def of_shape(result: Any) -> None:
+        if not path.startswith("headers.") and compile_path(path).shape is not Shape.VALUE:
+            assert isinstance(result, list)
+
     def across(values: dict[str, Any]) -> None:
         state = State(values=values)
         again = State.from_dict(json.loads(json.dumps(state.to_dict())))
@@ -260,6 +264,8 @@ def _extraction(path: str, reading: Reading) -> None:
             lambda: find_in(reading, path),
             lambda: find_all_in(reading, path),
             lambda: result_of(reading, "response_path", path),
+            lambda: of_shape(result_of(reading, "response_path", path)),
+            lambda: items_in(reading, path),
             lambda: result_of(reading, "response_path", None),
             lambda: across(reading.values({"x": path}, [path])),
             lambda: as_carried(reading.value()),

@@ -23,6 +23,7 @@ from .helpers import BASE, DROPPED, HTML, NO_CONNECTION, READ_TIMEOUT, T0, TOO_L
 
 RUNNING = {"status": "running"}
 DONE = {"status": "succeeded"}
+QUEUED = {"status": "queued"}
 
 
 # -- rule 10: the table, row by row --------------------------------------------------------------
@@ -253,11 +254,77 @@ def test_events_tell_of_changes_only() -> None:
     kinds = [
         event.kind.value if (event := driven.answer(code, body)) else None
         for code, body in [
-            (200, RUNNING), (200, RUNNING), (200, RUNNING | {"p": 5}), (200, RUNNING | {"p": 5}),
-            (503, None), (503, None), (200, RUNNING | {"p": 5}), (200, DONE),
+            (200, RUNNING), (200, RUNNING), (200, QUEUED), (200, QUEUED),
+            (503, None), (503, None), (200, QUEUED), (200, DONE),
         ]
     ]  # fmt: skip
     assert kinds == ["status", None, "status", None, "failing", None, "recovered", "job_done"]
+
+
+def test_a_progress_that_moves_with_each_check_is_told_once_a_minute() -> None:
+    driven = Driven.polling(make_job(progress_path="$.p", poll_interval=10))
+    lines = []
+    for step in range(30):
+        # In another process each time: worker and triggerer do not tell the same twice.
+        driven = driven.through_json()
+        if (event := driven.answer(200, RUNNING | {"p": step})) is not None:
+            lines.append((driven.now - T0, event.message))
+    assert lines == [
+        (at, f"Job 7: status 'running', progress {at // 10:.0f}.") for at in (0, 60, 120, 180, 240)
+    ]
+
+
+def test_a_progress_that_stopped_is_told_once_when_its_minute_is_over() -> None:
+    driven = Driven.polling(make_job(progress_path="$.p", poll_interval=10))
+    bodies = [RUNNING | {"p": p} for p in (1, 2, *[3] * 20)]
+    events = [driven.answer(200, body) for body in bodies]
+    assert [index for index, event in enumerate(events) if event is not None] == [0, 6]
+    assert "progress 3" in driven.events[-1].message
+
+
+def test_a_change_of_status_or_message_is_told_at_once() -> None:
+    driven = Driven.polling(make_job(progress_path="$.p", message_path="$.m"))
+    steps = [
+        (RUNNING, True), (RUNNING, False), (RUNNING | {"p": 1}, False),
+        (RUNNING | {"p": 2, "m": "copying"}, True),
+        (RUNNING | {"p": 3, "m": "copying"}, False), (QUEUED | {"p": 3, "m": "copying"}, True),
+        (QUEUED | {"p": 4}, True), (QUEUED | {"p": 5}, False),
+    ]  # fmt: skip
+    assert [driven.answer(200, body) is not None for body, _ in steps] == [told for _, told in steps]
+    assert driven.events[1].message == "Job 7: status 'running', progress 2: 'copying'."
+    done = driven.answer(200, DONE | {"m": "3 rows\nforged: line"})
+    assert done is not None
+    assert "status 'succeeded': '3 rows\\nforged: line'; its" in done.message
+
+
+def test_a_message_of_which_numbers_alone_change_is_a_progress() -> None:
+    driven = Driven.polling(make_job(message_path="$.m", poll_interval=10))
+    texts = [*(f"worked for {i}.5 of 1,000 s" for i in range(13)), "sorting 7 files"]
+    events = [driven.answer(200, RUNNING | {"m": text}) for text in texts]
+    assert [index for index, event in enumerate(events) if event is not None] == [0, 6, 12, 13]
+
+
+def test_a_change_is_told_where_a_condition_says_that_it_runs() -> None:
+    driven = Driven.polling(make_job(running_when={"$.go": True}, message_path="$.m"))
+    events = [driven.answer(200, {"go": True, "status": "odd", "m": m}) for m in "aabb"]
+    assert [event is not None for event in events] == [True, False, True, False]
+
+
+def test_a_secret_in_a_message_is_not_told_and_does_not_count_as_a_change() -> None:
+    driven = Driven.polling(make_job(message_path="$.m"))
+    driven.operation.api.redactor.add("s3cret-value")
+    events = [driven.answer(200, RUNNING | {"m": "as s3cret-value"}) for _ in range(2)]
+    assert events[0] is not None
+    assert events[1] is None
+    assert "s3cret" not in f"{events[0]} {driven.state.to_dict()}"
+
+
+def test_a_202_without_a_status_tells_progress_and_keeps_the_status() -> None:
+    driven = Driven.polling(make_job(message_path="$.m"))
+    driven.answer(200, RUNNING | {"m": "a"})
+    event = driven.answer(202, {"m": "b"})
+    assert event is not None
+    assert event.message == "Job 7: status 'running': 'b'."
 
 
 def test_the_last_answer_tells_the_last_progress() -> None:

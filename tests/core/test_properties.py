@@ -154,6 +154,8 @@ _JOBS = st.fixed_dictionaries(
         "result_path": st.sampled_from(["$.result", "$..result"]),
         "error_path": st.just("$.error"),
         "progress_path": st.just("$.result"),
+        "message_path": st.just("$.error"),
+        "link_path": st.sampled_from(["$.result", "headers.Location", "{status_url}", "https://ui/{runId}"]),
         "unknown_status": st.just("running"),
         "deadline": st.sampled_from([1, 30, 1000]),
         "status_grace": st.sampled_from([0, 10, 100]),

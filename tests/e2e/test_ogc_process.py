@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import requests
 
 from demo.processes import is_running, wait_until
 from tests.e2e.conftest import Stack
@@ -33,6 +35,7 @@ class Run:
     workers_when_deferred: list[int]
     first_worker_alive_when_deferred: bool
     job_when_deferred: dict[str, Any]
+    links_when_deferred: dict[str, str | None]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,7 @@ def run(stack: Stack) -> Run:
     )
     job_id = api.xcom(DAG_ID, run_id, TASK_ID, "api_job")["status_url"].rsplit("/", 1)[1]
     job_when_deferred = stack.pygeoapi.job(job_id)
+    links_when_deferred = api.links(DAG_ID, run_id, TASK_ID)
     workers_when_deferred = airflow.task_processes(task["id"], task["pid"])
     alive = is_running(task["pid"])
     state = airflow.wait(DAG_ID, run_id, RUN_TIMEOUT)
@@ -71,6 +75,7 @@ def run(stack: Stack) -> Run:
         workers_when_deferred=workers_when_deferred,
         first_worker_alive_when_deferred=alive,
         job_when_deferred=job_when_deferred,
+        links_when_deferred=links_when_deferred,
     )
 
 
@@ -96,6 +101,26 @@ def test_task_resumes_in_another_process(stack: Stack, run: Run) -> None:
     task = stack.airflow.api.task_instance(DAG_ID, run.run_id, TASK_ID)
     assert task["pid"] != run.first_pid
     assert task["try_number"] == 1
+
+
+def test_link_to_the_job_is_there_while_it_waits_and_afterwards(stack: Stack, run: Run) -> None:
+    link = run.links_when_deferred["Remote job"]
+    assert link is not None
+    assert link.endswith(f"/jobs/{run.job_id}")
+    page = requests.get(link, headers={"Accept": "text/html"}, timeout=10)
+    assert page.status_code == 200
+    assert run.job_id in page.text
+    assert stack.airflow.api.links(DAG_ID, run.run_id, TASK_ID) == run.links_when_deferred
+    # The next task is none that calls an API.
+    assert stack.airflow.api.links(DAG_ID, run.run_id, "use_result") == {}
+
+
+def test_progress_and_message_are_in_the_log(stack: Stack, run: Run) -> None:
+    log = stack.log(DAG_ID, run.run_id, TASK_ID)
+    lines = [line for line in log.splitlines() if f"Job {run.job_id}: status" in line]
+    assert any(re.search(r"progress \d+: 'worked for", line) for line in lines)
+    # Not one for each of the checks, of which every one saw another progress.
+    assert len(lines) <= 3
 
 
 def test_job_is_submitted_once_polled_and_fetched_once(stack: Stack, run: Run) -> None:
