@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.airflow.conftest import _outside_of_a_task_runner, comms, connect
 from tests.support.real.tls import Certificates, make_certificates
 
-__all__ = ["_outside_of_a_task_runner", "certificates", "comms", "connect"]
+if TYPE_CHECKING:
+    from tests.systems.stack import Stack
+
+__all__ = ["_outside_of_a_task_runner", "certificates", "comms", "connect", "stack"]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Stack]:
+    """A real Airflow with the example DAGs, and the servers that they call."""
+    from tests.systems.stack import systems_stack
+
+    with systems_stack(tmp_path_factory.mktemp("systems"), certificates) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from demo.pygeoapi_service import PygeoapiService
 from tests.support.real.tls import Certificates
 from tests.systems.servers import informatica, sap
 
-__all__ = ["Stack", "systems_stack"]
+__all__ = ["Stack", "airflow_connection", "systems_stack"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+DAGS = Path(__file__).parent / "dags"
 BOOT_TIMEOUT = 150  # seconds
 RUN_TIMEOUT = 150  # seconds
 #: Seconds that a token of Airflow's REST API is good for: less than the runs that are waited for take.
@@ -91,7 +93,10 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
                 **INFORMATICA_LOGIN,
             ),
         }
-        airflow = ComponentAirflow(services, folder / "airflow", EXAMPLES, env=env)
+        dags = folder / "dags"
+        for source in (EXAMPLES, DAGS):
+            shutil.copytree(source, dags, dirs_exist_ok=True)
+        airflow = ComponentAirflow(services, folder / "airflow", dags, env=env)
         pygeoapi.launch()
         airflow.launch()
         stack.callback(pygeoapi.stop)
@@ -119,19 +124,19 @@ def _connection(conn_id: str, host: str, login: str, password: str, **extra: Any
 
 
 def _connect_to_itself(airflow: ComponentAirflow) -> None:
-    """Its password is known only now; and somebody makes a connection by hand for once."""
+    """Its password is known only now; and a connection is made in its database for once."""
+    given = airflow_connection(airflow)
+    connection = {**given, "extra": json.dumps(given["extra"]), "conn_type": "apitask"}
+    airflow.api.request("POST", "/connections", json={"connection_id": "airflow_api", **connection})
+
+
+def airflow_connection(airflow: ComponentAirflow) -> dict[str, Any]:
+    """The fields of a connection to the REST API of an Airflow."""
     extra = {
         "auth_type": "session",
         "session_endpoint": f"{airflow.url}/auth/token",
         "session_path": "$.access_token",
         "allow_http": True,
     }
-    connection = {
-        "connection_id": "airflow_api",
-        "conn_type": "apitask",
-        "host": f"{airflow.url}/api/v2",
-        "login": airflow.user,
-        "password": airflow.password,
-        "extra": json.dumps(extra),
-    }
-    airflow.api.request("POST", "/connections", json=connection)
+    host = f"{airflow.url}/api/v2"
+    return {"host": host, "login": airflow.user, "password": airflow.password, "extra": extra}

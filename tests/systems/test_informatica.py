@@ -80,6 +80,7 @@ def bodies(server: InformaticaServer, path: str) -> list[Any]:
 # -- login ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("informatica", "credential")
 @BOTH
 def test_login_gives_session_and_base_url(informatica: InformaticaServer, deferrable: bool) -> None:
     """The API is of another origin than the login: what the answer says counts."""
@@ -93,12 +94,14 @@ def test_login_gives_session_and_base_url(informatica: InformaticaServer, deferr
     assert first.header("Authorization") is None
 
 
+@pytest.mark.feature("informatica", "credential")
 def test_login_is_made_once_for_all_requests_of_a_process(informatica: InformaticaServer) -> None:
     carry_out(start(deferrable=False))
     assert len(informatica.history) > 3
     assert informatica.logins == 1
 
 
+@pytest.mark.feature("informatica", "credential")
 def test_login_that_is_refused_tells_the_error_object_and_no_password(
     informatica: InformaticaServer, connect: Connect
 ) -> None:
@@ -109,6 +112,7 @@ def test_login_that_is_refused_tells_the_error_object_and_no_password(
     assert informatica.runs == []
 
 
+@pytest.mark.feature("informatica", "credential")
 @BOTH
 def test_session_that_expires_while_the_job_runs(informatica: InformaticaServer, deferrable: bool) -> None:
     informatica.once("GET", ACTIVITY, lambda r: informatica.expire_sessions() or informatica.unscripted(r))
@@ -120,6 +124,7 @@ def test_session_that_expires_while_the_job_runs(informatica: InformaticaServer,
 # -- start ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("informatica", "start")
 @pytest.mark.parametrize(
     ("task", "names"),
     [
@@ -139,12 +144,14 @@ def test_start(informatica: InformaticaServer, task: Task, names: dict[str, str]
     assert [run.task for run in informatica.runs] == [task]
 
 
+@pytest.mark.feature("informatica", "options")
 def test_ids_may_come_from_templates(informatica: InformaticaServer) -> None:
     task = start(body={"taskName": "{{ params.name }}", "type": "Workflow"})
     carry_out(task, params={"name": NIGHTLY.name})
     assert [run.task for run in informatica.runs] == [NIGHTLY]
 
 
+@pytest.mark.feature("informatica", "error answer")
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -162,6 +169,7 @@ def test_error_object_is_what_the_task_fails_with(
     assert informatica.runs == []
 
 
+@pytest.mark.feature("informatica", "result")
 def test_job_object_is_what_is_known_of_the_job(informatica: InformaticaServer, comms: Comms) -> None:
     job = {**JOB, "extract": {"name": "$.taskName"}}
     carry_out(start(job=job))
@@ -170,9 +178,31 @@ def test_job_object_is_what_is_known_of_the_job(informatica: InformaticaServer, 
     assert handle["values"]["name"] == NIGHTLY.name
 
 
+@pytest.mark.feature("informatica", "answer at once")
+def test_stop_as_a_task_of_its_own(informatica: InformaticaServer) -> None:
+    """The success object is the answer; the error object fails the task."""
+    deferred(task := start(ENDLESS), context_for(task))
+    body = {"@type": "job", "taskName": ENDLESS.name, "type": ENDLESS.type}
+    stop = call(endpoint="/api/v2/job/stop", body=body)
+    assert carry_out(stop)["@type"] == "success"
+    assert informatica.runs[0].stopped.wait(5)
+    time.sleep(0.1)
+    with pytest.raises(exceptions.RequestFailedError, match="does not run"):
+        carry_out(stop)
+
+
+@pytest.mark.feature("informatica", "options")
+def test_request_is_what_the_page_shows(informatica: InformaticaServer) -> None:
+    carry_out(start(headers={"Accept": "application/json"}))
+    (request,) = informatica.requests("POST", "/saas/api/v2/job")
+    assert request.header("Content-Type") == "application/json"
+    assert request.header("Accept") == "application/json"
+
+
 # -- outcome -------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("informatica", "running", "success", "result")
 @BOTH
 def test_success(informatica: InformaticaServer, deferrable: bool) -> None:
     (entry,) = carry_out(start(deferrable=deferrable))
@@ -182,12 +212,14 @@ def test_success(informatica: InformaticaServer, deferrable: bool) -> None:
     assert {tuple(request.query) for request in asked} == {(("taskId", NIGHTLY.id), ("runId", "1"))}
 
 
+@pytest.mark.feature("informatica", "failure")
 @BOTH
 def test_failure_tells_the_message(informatica: InformaticaServer, deferrable: bool) -> None:
     with pytest.raises(exceptions.JobFailedError, match=r"TM_6292 .* table ORDERS does not exist"):
         carry_out(start(BROKEN, deferrable=deferrable))
 
 
+@pytest.mark.feature("informatica", "bad check")
 @BOTH
 def test_bad_checks_are_survived(informatica: InformaticaServer, deferrable: bool) -> None:
     faults = [Answer(503), Answer(drop="before"), Answer(500, {"@type": "error", "code": "UI_1"})]
@@ -195,6 +227,7 @@ def test_bad_checks_are_survived(informatica: InformaticaServer, deferrable: boo
     assert carry_out(start(deferrable=deferrable))[0]["state"] == 1
 
 
+@pytest.mark.feature("informatica", "limit", "kill")
 @BOTH
 def test_deadline_stops_the_job(informatica: InformaticaServer, deferrable: bool) -> None:
     with pytest.raises(exceptions.JobTimedOutError):
@@ -202,6 +235,7 @@ def test_deadline_stops_the_job(informatica: InformaticaServer, deferrable: bool
     assert informatica.runs[0].stopped.is_set()
 
 
+@pytest.mark.feature("informatica", "one job")
 @needs_store
 def test_retry_goes_on_with_the_run(informatica: InformaticaServer) -> None:
     task = start()
@@ -210,6 +244,7 @@ def test_retry_goes_on_with_the_run(informatica: InformaticaServer) -> None:
     assert len(informatica.runs) == 1
 
 
+@pytest.mark.feature("informatica", "one job")
 def test_lost_answer_starts_no_second_run(informatica: InformaticaServer) -> None:
     informatica.once("POST", "/saas/api/v2/job", informatica.lose)
     with pytest.raises(exceptions.SubmitUnknownError):
@@ -220,6 +255,7 @@ def test_lost_answer_starts_no_second_run(informatica: InformaticaServer) -> Non
 # -- stop ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("informatica", "kill")
 @BOTH
 @pytest.mark.parametrize("name", ["taskId", "taskName"])
 def test_kill_stops_the_run(
@@ -234,6 +270,7 @@ def test_kill_stops_the_run(
     assert bodies(informatica, "/job/stop") == [{"@type": "job", name: named, "type": "MTT"}]
 
 
+@pytest.mark.feature("informatica", "kill")
 def test_stop_that_is_refused_is_told(
     informatica: InformaticaServer, comms: Comms, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from demo.processes import wait_until
-from tests.support.real.tls import Certificates
 from tests.systems.servers.informatica import BROKEN, ENDLESS, NIGHTLY
-from tests.systems.stack import JWT_SECONDS, Stack, systems_stack
+from tests.systems.stack import JWT_SECONDS, Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -66,19 +64,17 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Stack]:
-    """Everything runs, and all cases were started; the ones to cancel were cancelled."""
-    with systems_stack(tmp_path_factory.mktemp("systems"), certificates) as stack:
-        stack.know("example_sap_datasphere")
-        # Somebody else has started this one, or a start whose answer was lost.
-        stack.trigger("example_sap_datasphere", {"seconds": 4}, STARTED("airflow-conflict"))
-        for run_id, case in CASES.items():
-            stack.trigger(case.dag_id, case.conf, run_id)
-        for run_id, case in CASES.items():
-            if case.cancelled:
-                stack.fail_task(case.dag_id, run_id, case.task, LOOKED_AT)
-        yield stack
+@pytest.fixture(scope="module", autouse=True)
+def _started(stack: Stack) -> None:
+    """All cases were started; the ones to cancel were cancelled."""
+    stack.know("example_sap_datasphere")
+    # Somebody else has started this one, or a start whose answer was lost.
+    stack.trigger("example_sap_datasphere", {"seconds": 4}, STARTED("airflow-conflict"))
+    for run_id, case in CASES.items():
+        stack.trigger(case.dag_id, case.conf, run_id)
+    for run_id, case in CASES.items():
+        if case.cancelled:
+            stack.fail_task(case.dag_id, run_id, case.task, LOOKED_AT)
 
 
 def outcome(stack: Stack, name: str) -> tuple[Any, str]:
@@ -93,6 +89,7 @@ def outcome(stack: Stack, name: str) -> tuple[Any, str]:
     return stack.airflow.api.xcom(case.dag_id, name, case.task), log
 
 
+@pytest.mark.feature("sap", "DAG success")
 def test_sap_success(stack: Stack) -> None:
     answer, _ = outcome(stack, "sap-success")
     assert (answer["status"], answer["message"]) == ("COMPLETED", "Loaded 42 records")
@@ -100,11 +97,13 @@ def test_sap_success(stack: Stack) -> None:
     assert check["status"] == "COMPLETED"
 
 
+@pytest.mark.feature("sap", "DAG failure")
 def test_sap_failure(stack: Stack) -> None:
     _, log = outcome(stack, "sap-failure")
     assert "SALES_ORDERS is locked" in log
 
 
+@pytest.mark.feature("sap", "DAG cancel")
 def test_sap_cancel(stack: Stack) -> None:
     outcome(stack, "sap-cancel")
     job_id = stack.airflow.api.xcom("example_sap_datasphere", "sap-cancel", "load", "api_job")["job_id"]
@@ -112,32 +111,38 @@ def test_sap_cancel(stack: Stack) -> None:
     wait_until(lambda: job.cancelled, 20, "the job was not cancelled")
 
 
+@pytest.mark.feature("informatica", "DAG success")
 def test_informatica_success(stack: Stack) -> None:
     (entry,), _ = outcome(stack, "informatica-success")
     assert (entry["objectId"], entry["state"]) == (NIGHTLY.id, 1)
 
 
+@pytest.mark.feature("informatica", "DAG failure")
 def test_informatica_failure(stack: Stack) -> None:
     _, log = outcome(stack, "informatica-failure")
     assert "table ORDERS does not exist" in log
 
 
+@pytest.mark.feature("informatica", "DAG cancel")
 def test_informatica_cancel(stack: Stack) -> None:
     outcome(stack, "informatica-cancel")
     (run,) = [run for run in stack.informatica.runs if run.task == ENDLESS]
     wait_until(run.stopped.is_set, 20, "the run was not stopped")
 
 
+@pytest.mark.feature("ogc", "DAG success")
 def test_pygeoapi_success(stack: Stack) -> None:
     answer, _ = outcome(stack, "pygeoapi-success")
     assert answer == {"greeting": "Hello after 3 s of work", "slept": 3}
 
 
+@pytest.mark.feature("ogc", "DAG failure")
 def test_pygeoapi_failure(stack: Stack) -> None:
     _, log = outcome(stack, "pygeoapi-failure")
     assert "asked to fail after 1 s" in log
 
 
+@pytest.mark.feature("ogc", "DAG cancel")
 def test_pygeoapi_cancel(stack: Stack) -> None:
     outcome(stack, "pygeoapi-cancel")
     handle = stack.airflow.api.xcom("example_ogc_process", "pygeoapi-cancel", "run_process", "api_job")
@@ -149,6 +154,7 @@ def test_pygeoapi_cancel(stack: Stack) -> None:
     )
 
 
+@pytest.mark.feature("airflow", "DAG success", "credential")
 def test_airflow_success(stack: Stack) -> None:
     """The run takes longer than a token is good for."""
     answer, _ = outcome(stack, "airflow-success")
@@ -158,11 +164,13 @@ def test_airflow_success(stack: Stack) -> None:
     assert said == f"{STARTED('airflow-success')} was success"
 
 
+@pytest.mark.feature("airflow", "DAG failure")
 def test_airflow_failure(stack: Stack) -> None:
     _, log = outcome(stack, "airflow-failure")
     assert STARTED("airflow-failure") in log
 
 
+@pytest.mark.feature("airflow", "one job")
 def test_airflow_run_that_is_there_already_is_gone_on_with(stack: Stack) -> None:
     answer, log = outcome(stack, "airflow-conflict")
     assert "409" in log
@@ -170,6 +178,7 @@ def test_airflow_run_that_is_there_already_is_gone_on_with(stack: Stack) -> None
     assert answer["conf"] == {"seconds": 4}
 
 
+@pytest.mark.feature("airflow", "DAG cancel")
 def test_airflow_cancel(stack: Stack) -> None:
     outcome(stack, "airflow-cancel")
     run = STARTED("airflow-cancel")

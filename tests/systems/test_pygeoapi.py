@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +17,8 @@ from airflow_provider_apitask.jobs import OGC_PROCESSES
 from demo.processes import Services, wait_until
 from demo.pygeoapi_service import PygeoapiService
 from tests.airflow.helpers import Comms, Connect, awaited, call, context_for, deferred, needs_store
+from tests.support import Answer
+from tests.support.scripted_server import ScriptedServer
 from tests.systems.ways import BOTH, carry_out, kill
 
 pytestmark = pytest.mark.e2e
@@ -64,6 +69,7 @@ class Since:
         wait_until(arrived, timeout, f"{method} {path} was not received")
 
 
+@pytest.mark.feature("ogc", "start", "running", "success", "result")
 @BOTH
 def test_success_is_the_document_of_the_outputs(pygeoapi: PygeoapiService, deferrable: bool) -> None:
     since = Since(pygeoapi)
@@ -75,12 +81,14 @@ def test_success_is_the_document_of_the_outputs(pygeoapi: PygeoapiService, defer
     assert last == ("GET", f"{polls[0][1]}/results", 200)
 
 
+@pytest.mark.feature("ogc", "failure")
 @BOTH
 def test_failed_process(pygeoapi: PygeoapiService, deferrable: bool) -> None:
     with pytest.raises(exceptions.JobFailedError, match=r"asked to fail after 0\.5 s"):
         carry_out(process(inputs={"fail": True}, deferrable=deferrable))
 
 
+@pytest.mark.feature("ogc", "kill")
 @BOTH
 def test_dismiss(pygeoapi: PygeoapiService, comms: Comms, deferrable: bool) -> None:
     since = Since(pygeoapi)
@@ -90,6 +98,7 @@ def test_dismiss(pygeoapi: PygeoapiService, comms: Comms, deferrable: bool) -> N
     assert dismissed[1].rpartition("/")[2] not in [job["jobID"] for job in pygeoapi.jobs()]
 
 
+@pytest.mark.feature("ogc", "answer at once")
 @pytest.mark.parametrize(
     "given",
     [
@@ -107,11 +116,13 @@ def test_synchronous_answer(pygeoapi: PygeoapiService, given: dict[str, Any]) ->
     assert since.requests() == [("POST", "/processes/slow/execution", 200)]
 
 
+@pytest.mark.feature("ogc", "answer at once", "error answer")
 def test_synchronous_failure(pygeoapi: PygeoapiService) -> None:
     with pytest.raises(exceptions.RequestFailedError, match="asked to fail"):
         carry_out(process(inputs={"fail": True}, headers=None, job=None, mode="sync"))
 
 
+@pytest.mark.feature("ogc", "error answer")
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -125,6 +136,7 @@ def test_refused(pygeoapi: PygeoapiService, given: dict[str, Any], said: str) ->
         carry_out(process(**given))
 
 
+@pytest.mark.feature("ogc", "limit")
 @BOTH
 def test_deadline_dismisses(pygeoapi: PygeoapiService, deferrable: bool) -> None:
     since = Since(pygeoapi)
@@ -133,6 +145,7 @@ def test_deadline_dismisses(pygeoapi: PygeoapiService, deferrable: bool) -> None
     assert [method for method, _, _ in since.requests() if method == "DELETE"] == ["DELETE"]
 
 
+@pytest.mark.feature("ogc", "one job")
 @needs_store
 def test_retry_goes_on_with_the_job(pygeoapi: PygeoapiService, comms: Comms) -> None:
     since = Since(pygeoapi)
@@ -142,6 +155,7 @@ def test_retry_goes_on_with_the_job(pygeoapi: PygeoapiService, comms: Comms) -> 
     assert [method for method, _, _ in since.requests()].count("POST") == 1
 
 
+@pytest.mark.feature("ogc", "failure")
 def test_job_that_somebody_dismissed_is_lost(pygeoapi: PygeoapiService, comms: Comms) -> None:
     task = process(60, job=replace(JOB, not_found_grace=0))
     context = context_for(task)
@@ -150,3 +164,53 @@ def test_job_that_somebody_dismissed_is_lost(pygeoapi: PygeoapiService, comms: C
     payload = awaited(trigger, context["ti"])
     with pytest.raises(exceptions.JobLostError):
         task.execute_complete(context, payload)
+
+
+@BOTH
+@pytest.mark.feature("ogc", "bad check")
+def test_server_that_does_not_answer_for_a_while(
+    pygeoapi: PygeoapiService, comms: Comms, deferrable: bool
+) -> None:
+    """Its process is stopped, and goes on."""
+    task = process(1, timeout=0.5, deferrable=deferrable)
+    with paused(pygeoapi, Since(pygeoapi)):
+        assert carry_out(task)["slept"] == 1
+    assert comms.pushed("t", "api_job")["polls"] > 1
+
+
+@contextmanager
+def paused(pygeoapi: PygeoapiService, since: Since) -> Iterator[None]:
+    """Stop the server's process for 1.5 seconds, once it was asked for a status."""
+
+    def pause() -> None:
+        since.wait_for(1, "GET", None)
+        for running in pygeoapi.child.processes():
+            running.suspend()
+        time.sleep(1.5)
+        for running in pygeoapi.child.processes():
+            running.resume()
+
+    pauser = threading.Thread(target=pause)
+    pauser.start()
+    yield
+    pauser.join()
+
+
+@pytest.mark.feature("ogc", "credential")
+def test_credential_of_the_connection(running: PygeoapiService, comms: Comms, connect: Connect) -> None:
+    """pygeoapi asks for none by itself: what a proxy before it would look at arrives, and is told nowhere."""
+    with ScriptedServer() as proxy:
+        connect(proxy.url, login="geo", password="s3cret-of-geo")
+        proxy.on("POST", "/processes/slow/execution", Answer(401, {"description": "who are you?"}))
+        with pytest.raises(exceptions.ApiTaskError, match="401") as caught:
+            carry_out(process())
+        assert (proxy.history[0].header("Authorization") or "").startswith("Basic ")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.feature("ogc", "options")
+@pytest.mark.parametrize("csv", [True, False])
+def test_inputs_and_format_of_the_result(pygeoapi: PygeoapiService, csv: bool) -> None:
+    result = carry_out(process(inputs={"csv": csv}))
+    assert isinstance(result, str) is csv
+    assert "slept" in result

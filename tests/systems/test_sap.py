@@ -66,6 +66,7 @@ def test_names_of_the_task(sap: SapServer, comms: Comms) -> None:
 # -- the request ---------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("sap", "start")
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_method_and_json_body(sap: SapServer, method: str) -> None:
     task = call(method=method, endpoint="/api/loads", body={"seconds": 0, "table": "{{ params.table }}"})
@@ -76,11 +77,13 @@ def test_method_and_json_body(sap: SapServer, method: str) -> None:
     assert "application/json" in (request.header("Accept") or "")
 
 
+@pytest.mark.feature("sap", "start")
 def test_post_is_the_default(sap: SapServer) -> None:
     carry_out(call(endpoint="/api/loads", body={}))
     assert [request.method for request in sap.history] == ["POST"]
 
 
+@pytest.mark.feature("sap", "credential")
 def test_credentials_come_from_the_connection(sap: SapServer, connect: Connect, certificates: Any) -> None:
     extra = {"allow_http": False, "ca_bundle": certificates.ca_file}
     connect(sap.url, login=LOGIN, password="wrong-one", extra=extra)
@@ -90,6 +93,7 @@ def test_credentials_come_from_the_connection(sap: SapServer, connect: Connect, 
     assert sap.tasks == []
 
 
+@pytest.mark.feature("sap", "options")
 def test_headers_prefer_and_x(sap: SapServer) -> None:
     """Several values with a comma, or the same name several times."""
     headers = {"Prefer": "respond-async", "X-Tenant": "eu10, us20", "X-Source": ["S4", "{{ ds }}"]}
@@ -100,12 +104,14 @@ def test_headers_prefer_and_x(sap: SapServer) -> None:
     assert request.headers_all("X-Source") == ["S4", "2026-01-02"]
 
 
+@pytest.mark.feature("sap", "options")
 def test_nothing_is_forwarded(sap: SapServer) -> None:
     carry_out(call(endpoint="/api/loads", body={}))
     (request,) = sap.history
     assert [name for name, _ in request.headers if name.lower().startswith("x-")] == []
 
 
+@pytest.mark.feature("sap", "options")
 def test_headers_of_the_connection_are_sent_with_every_request(
     sap: SapServer, connect: Connect, certificates: Certificates
 ) -> None:
@@ -120,6 +126,7 @@ def test_headers_of_the_connection_are_sent_with_every_request(
 # -- HTTPS and host ------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("sap", "options")
 def test_https_only(sap: SapServer, connect: Connect) -> None:
     connect(sap.url.replace("https", "http"), login=LOGIN, password=PASSWORD, extra={"allow_http": False})
     with pytest.raises(exceptions.ApiTaskError, match="allow_http"):
@@ -127,6 +134,7 @@ def test_https_only(sap: SapServer, connect: Connect) -> None:
     assert sap.history == []
 
 
+@pytest.mark.feature("sap", "options")
 def test_certificate_is_checked(sap: SapServer, connect: Connect) -> None:
     connect(sap.url, login=LOGIN, password=PASSWORD, extra={"allow_http": False})
     with pytest.raises(exceptions.ApiTaskError, match="certificate"):
@@ -134,6 +142,7 @@ def test_certificate_is_checked(sap: SapServer, connect: Connect) -> None:
     assert sap.history == []
 
 
+@pytest.mark.feature("sap", "options")
 def test_host_and_port_are_those_of_the_connection(sap: SapServer) -> None:
     for other in ("https://elsewhere.example/api/loads", sap.url.rpartition(":")[0] + ":1/api/loads"):
         with pytest.raises(exceptions.ApiTaskError, match=r"127\.0\.0\.1"):
@@ -145,6 +154,7 @@ def test_host_and_port_are_those_of_the_connection(sap: SapServer) -> None:
 # -- CSRF ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("sap", "credential")
 def test_csrf_token_of_its_own_url(system: Callable[..., SapServer]) -> None:
     sap = system(csrf="separate")
     task = call(endpoint="/api/loads", body={}, require_csrf_token=True, csrf_token_endpoint="/api/token")
@@ -152,6 +162,7 @@ def test_csrf_token_of_its_own_url(system: Callable[..., SapServer]) -> None:
     assert [(r.method, r.path) for r in sap.history] == [("GET", "/api/token"), ("POST", "/api/loads")]
 
 
+@pytest.mark.feature("sap", "credential")
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_csrf_token_of_the_request_s_own_url(system: Callable[..., SapServer], method: str) -> None:
     sap = system(csrf="any")
@@ -159,6 +170,7 @@ def test_csrf_token_of_the_request_s_own_url(system: Callable[..., SapServer], m
     assert [(r.method, r.path) for r in sap.history] == [("GET", "/api/loads"), (method, "/api/loads")]
 
 
+@pytest.mark.feature("sap", "credential")
 def test_without_a_csrf_token_the_system_refuses(system: Callable[..., SapServer]) -> None:
     sap = system(csrf="any")
     with pytest.raises(exceptions.RequestFailedError, match="CSRF token validation failed"):
@@ -166,6 +178,7 @@ def test_without_a_csrf_token_the_system_refuses(system: Callable[..., SapServer
     assert sap.tasks == []
 
 
+@pytest.mark.feature("sap", "credential", "kill")
 def test_csrf_token_that_has_expired_is_fetched_again(system: Callable[..., SapServer], comms: Comms) -> None:
     """The one for the cancel request, here: it was fetched for the submit, perhaps days ago."""
     sap = system(csrf="separate")
@@ -182,11 +195,13 @@ def test_csrf_token_that_has_expired_is_fetched_again(system: Callable[..., SapS
 # -- synchronous ---------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("sap", "answer at once")
 @pytest.mark.parametrize("code", [200, 201, 202])
 def test_synchronous_success_by_http_code(sap: SapServer, code: int) -> None:
     assert carry_out(call(endpoint="/api/loads", body={"code": code}))["message"] == "Loaded 42 records"
 
 
+@pytest.mark.feature("sap", "answer at once", "error answer")
 def test_synchronous_failure_by_http_code(sap: SapServer) -> None:
     with pytest.raises(exceptions.ApiTaskError, match="SALES_ORDERS is locked"):
         carry_out(call(endpoint="/api/loads", body={"code": 422}))
@@ -196,6 +211,7 @@ def test_synchronous_code_alone_does_not_see_a_failure_in_the_body(sap: SapServe
     assert carry_out(call(endpoint="/api/loads", body={"fail": True}))["status"] == "FAILED"
 
 
+@pytest.mark.feature("sap", "answer at once")
 @pytest.mark.parametrize("fail", [False, True])
 def test_synchronous_success_by_http_code_and_body(sap: SapServer, fail: bool) -> None:
     rules = {
@@ -213,6 +229,7 @@ def test_synchronous_success_by_http_code_and_body(sap: SapServer, fail: bool) -
 # -- asynchronous --------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("sap", "running", "success", "result")
 @BOTH
 @EITHER
 def test_asynchronous_success(sap: SapServer, given: dict[str, Any], deferrable: bool) -> None:
@@ -223,6 +240,7 @@ def test_asynchronous_success(sap: SapServer, given: dict[str, Any], deferrable:
     assert len(sap.tasks) == 1
 
 
+@pytest.mark.feature("sap", "failure")
 @BOTH
 @EITHER
 def test_asynchronous_failure_with_its_message(
@@ -232,16 +250,19 @@ def test_asynchronous_failure_with_its_message(
         carry_out(task_of(**given, body={"seconds": 0.1, "fail": True}, deferrable=deferrable))
 
 
+@pytest.mark.feature("sap", "success")
 def test_the_words_of_the_page_are_known(sap: SapServer) -> None:
     assert carry_out(task_of(**ASYNC, job={"poll_interval": 0.02}))["status"] == "COMPLETED"
 
 
+@pytest.mark.feature("sap", "answer at once")
 def test_prefer_that_the_system_ignores_is_a_synchronous_answer(sap: SapServer) -> None:
     task = task_of(endpoint="/api/jobs", job=BY_LOCATION, deferrable=False)
     assert carry_out(task)["status"] == "COMPLETED"
     assert sap.requests("GET") == []
 
 
+@pytest.mark.feature("sap", "error answer")
 def test_start_that_is_refused_fails_at_once(sap: SapServer) -> None:
     sap.once("POST", "/api/jobs", Answer(400, {"error": {"code": "400", "message": "No such table"}}))
     with pytest.raises(exceptions.RequestFailedError, match="No such table"):
@@ -249,6 +270,7 @@ def test_start_that_is_refused_fails_at_once(sap: SapServer) -> None:
     assert sap.requests("GET") == []
 
 
+@pytest.mark.feature("sap", "answer at once")
 def test_answer_that_says_it_is_done(sap: SapServer) -> None:
     sap.once("POST", "/api/jobs", Answer(json={"status": "COMPLETED"}))
     task = task_of(**ASYNC, job={**BY_LOCATION, "status_path": "$.status"}, deferrable=False)
@@ -259,6 +281,7 @@ def test_answer_that_says_it_is_done(sap: SapServer) -> None:
 # -- as long as it is healthy --------------------------------------------------------------------
 
 
+@pytest.mark.feature("sap", "bad check")
 @BOTH
 @pytest.mark.parametrize("fault", [Answer(503), Answer(500), Answer(429), Answer(drop="before")])
 def test_bad_checks_are_survived(sap: SapServer, fault: Answer, deferrable: bool) -> None:
@@ -266,6 +289,7 @@ def test_bad_checks_are_survived(sap: SapServer, fault: Answer, deferrable: bool
     assert carry_out(task_of(**ASYNC, job=BY_LOCATION, deferrable=deferrable))["status"] == "COMPLETED"
 
 
+@pytest.mark.feature("sap", "bad check")
 @BOTH
 @pytest.mark.parametrize("code", [401, 403, 400])
 def test_check_that_is_refused_fails_at_once(sap: SapServer, code: int, deferrable: bool) -> None:
@@ -276,10 +300,12 @@ def test_check_that_is_refused_fails_at_once(sap: SapServer, code: int, deferrab
     assert len(sap.requests("GET")) == 1
 
 
+@pytest.mark.feature("sap", "limit")
 def test_grace_is_five_minutes_by_default() -> None:
     assert AsyncJob().status_grace == 300
 
 
+@pytest.mark.feature("sap", "bad check", "limit")
 @BOTH
 @pytest.mark.parametrize(("seconds", "survives"), [(290, True), (310, False)])
 def test_checks_may_fail_for_five_minutes(
@@ -304,6 +330,7 @@ def test_checks_may_fail_for_five_minutes(
         carry_out(task)
 
 
+@pytest.mark.feature("sap", "one job")
 @needs_store
 def test_retry_goes_on_with_the_job_that_runs(sap: SapServer, comms: Comms) -> None:
     """What the task was doing when it died does not matter: there is one job."""
@@ -314,6 +341,7 @@ def test_retry_goes_on_with_the_job_that_runs(sap: SapServer, comms: Comms) -> N
     assert len(sap.tasks) == 1
 
 
+@pytest.mark.feature("sap", "limit")
 def test_no_hard_timeout(sap: SapServer, comms: Comms, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job was submitted a week ago, and it is healthy."""
     assert AsyncJob().deadline is None
@@ -325,9 +353,19 @@ def test_no_hard_timeout(sap: SapServer, comms: Comms, monkeypatch: pytest.Monke
     assert task.execute_complete(context, payload)["status"] == "COMPLETED"
 
 
+@BOTH
+@pytest.mark.feature("sap", "limit")
+def test_deadline_where_one_is_wanted(sap: SapServer, deferrable: bool) -> None:
+    job = {**BY_LOCATION, "deadline": 0.2, "cancel_request": {"method": "DELETE"}}
+    with pytest.raises(exceptions.JobTimedOutError):
+        carry_out(task_of(**ASYNC, body={"seconds": 60}, job=job, deferrable=deferrable))
+    assert sap.tasks[0].cancelled
+
+
 # -- cancelling ----------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("sap", "kill")
 @BOTH
 def test_kill_leaves_the_job_alone_and_says_so(
     sap: SapServer, comms: Comms, capsys: pytest.CaptureFixture[str], deferrable: bool
@@ -340,6 +378,7 @@ def test_kill_leaves_the_job_alone_and_says_so(
     assert {request.method for request in sap.history} == {"POST", "GET"}
 
 
+@pytest.mark.feature("sap", "kill")
 @BOTH
 def test_kill_cancels_where_the_system_can(
     system: Callable[..., SapServer], comms: Comms, deferrable: bool
@@ -354,6 +393,7 @@ def test_kill_cancels_where_the_system_can(
 # -- monitoring ----------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("sap", "result")
 @BOTH
 def test_what_a_task_leaves_for_people(sap: SapServer, comms: Comms, deferrable: bool) -> None:
     carry_out(task_of(**ASYNC, job=BY_LOCATION, deferrable=deferrable))

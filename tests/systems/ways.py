@@ -58,9 +58,11 @@ def _killed_on_worker(task: Any, server: Waiting, path: str | None) -> None:
     """A task that does not end by itself is ended with SIGKILL by Airflow: here by its next sleep."""
 
     def on_kill() -> None:
-        server.wait_for(1, "GET", path)
-        task.on_kill()
-        told.set()
+        try:
+            server.wait_for(1, "GET", path)
+            task.on_kill()
+        finally:
+            told.set()
 
     def sleep(seconds: float) -> None:
         if told.wait(seconds) and not task._current.killed:
