@@ -182,12 +182,15 @@ def test_server_that_does_not_answer_for_a_while(
 def paused(pygeoapi: PygeoapiService, since: Since) -> Iterator[None]:
     """Stop the server's process for 1.5 seconds, once it was asked for a status."""
 
+    assert pygeoapi.child is not None
+    processes = pygeoapi.child.processes()
+
     def pause() -> None:
         since.wait_for(1, "GET", None)
-        for running in pygeoapi.child.processes():
+        for running in processes:
             running.suspend()
         time.sleep(1.5)
-        for running in pygeoapi.child.processes():
+        for running in processes:
             running.resume()
 
     pauser = threading.Thread(target=pause)

@@ -185,7 +185,12 @@ def test_csrf_token_that_has_expired_is_fetched_again(system: Callable[..., SapS
     job = {**BY_LOCATION, "cancel_request": {"method": "DELETE"}}
     csrf = {"require_csrf_token": True, "csrf_token_endpoint": "/api/token"}
     task = task_of(**ASYNC, **csrf, body={"seconds": 60}, job=job, deferrable=False)
-    sap.once("GET", "/api/jobs/1", lambda request: sap.rotate() or sap.unscripted(request))
+
+    def expired(request: Recorded) -> Answer:
+        sap.rotate()
+        return sap.unscripted(request)
+
+    sap.once("GET", "/api/jobs/1", expired)
     kill(task, sap, comms, "/api/jobs/1")
     assert len(sap.requests("GET", "/api/token")) == 2
     assert [r.path for r in sap.requests("DELETE")] == ["/api/jobs/1", "/api/jobs/1"]

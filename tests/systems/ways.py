@@ -71,7 +71,7 @@ def _killed_on_worker(task: Any, server: Waiting, path: str | None) -> None:
     told = threading.Event()
     killer = threading.Thread(target=on_kill)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(blocking.drive.__kwdefaults__, "sleep", sleep)
+        patch.setitem(blocking.drive.__kwdefaults__ or {}, "sleep", sleep)
         killer.start()
         with pytest.raises((exceptions.JobCancelledError, KilledError)):
             task.execute(context_for(task))
