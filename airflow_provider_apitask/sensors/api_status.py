@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -14,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_apitask.callables import check_callable
+from airflow_provider_apitask.callables import check_callable, check_hooks
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.events import Event
     from airflow_provider_apitask.core.messages import Response
     from airflow_provider_apitask.core.operation import Operation
+    from airflow_provider_apitask.core.records import OperationRecord
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.hooks.api import ApiHook
+    from airflow_provider_apitask.oplog import Account
 
 __all__ = ["ApiStatusSensor"]
 
@@ -64,6 +67,7 @@ class ApiStatusSensor(BaseSensorOperator):
         Airflow's context, or the dotted path of one: True (or a ``PokeReturnValue``) where it is what
         is waited for, else the sensor goes on waiting. It is called on the worker, when the job has
         succeeded by its status or conditions; a deferred sensor defers again.
+    :param operation_log: who is told of each operation, as of an ``ApiCallOperator``.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
 
@@ -88,6 +92,7 @@ class ApiStatusSensor(BaseSensorOperator):
         deferrable: bool | None = None,
         poke_interval: timedelta | float = 15,
         response_check: Callable[..., Any] | str | None = None,
+        operation_log: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
@@ -105,9 +110,12 @@ class ApiStatusSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.response_check = response_check
         check_callable(response_check, "response_check")
+        self.operation_log = operation_log
+        check_hooks(operation_log)
         self._operation: Operation | None = None
         if handle is None and not wants_link(self.job):
             self.operator_extra_links = ()  # no button that leads nowhere
+        self._account: Account | None = None
         checks.number(self.poke_interval, "poke_interval", above=True)
         check_target(handle, job_id, status_request, self.job)
 
@@ -120,16 +128,20 @@ class ApiStatusSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait for the job, here or on the triggerer."""
-        if not self.deferrable:
-            return super().execute(context)
-        return self._guarded(lambda: self._check_and_defer(context))
+        with self._accounting(context):
+            if not self.deferrable:
+                return super().execute(context)
+            return self._guarded(lambda: self._check_and_defer(context))
 
     def execute_complete(self, context: Context, event: Any, until: float | None = None) -> Any:
         """Go on when the trigger has seen the job end.
 
         :param until: Unix time at which the sensor's ``timeout`` is over.
         """
-        return self._guarded(lambda: self._complete(context, event, until))
+        from airflow_provider_apitask.triggers.handover import records_of_event
+
+        with self._accounting(context, records_of_event(event)):
+            return self._guarded(lambda: self._complete(context, event, until))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check the job once; fetch its result where it has succeeded."""
@@ -174,7 +186,13 @@ class ApiStatusSensor(BaseSensorOperator):
         import time
 
         interval = operation.call.job.poll_interval
-        return replace(self._state(), polls=operation.state.polls, next_at=time.time() + interval)
+        state = operation.state
+        return replace(
+            self._state(),
+            polls=state.polls,
+            next_at=time.time() + interval,
+            operation_id=state.operation_id,
+        )
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -245,6 +263,13 @@ class ApiStatusSensor(BaseSensorOperator):
         value = self._advance(context, hook, operation)
         return self._finish(context, hook, operation, value, until)
 
+    def _accounting(self, context: Context, records: Iterable[OperationRecord] = ()) -> Account:
+        """Begin to take account of what is done, for the operation log."""
+        from airflow_provider_apitask.oplog import Account
+
+        self._account = Account(context["ti"], self.api_conn_id, self.operation_log, records)
+        return self._account
+
     # -- the parts ---------------------------------------------------------------------------
 
     def _advance(self, context: Context, hook: ApiHook, operation: Operation) -> Any:
@@ -256,7 +281,7 @@ class ApiStatusSensor(BaseSensorOperator):
         with hook.transport() as transport:
             done = drive(
                 operation,
-                transport.send,
+                partial(transport.send, observe=operation.observe),
                 until=lambda state: state.phase.waiting and state.polls > polls,
                 on_event=self._report,
             )
@@ -302,6 +327,7 @@ class ApiStatusSensor(BaseSensorOperator):
 
         from airflow_provider_apitask.core.call import Call, Mode
         from airflow_provider_apitask.core.operation import Operation
+        from airflow_provider_apitask.oplog.account import with_id
 
         call = Call(
             mode=Mode.ASYNC,
@@ -310,7 +336,8 @@ class ApiStatusSensor(BaseSensorOperator):
             max_response_bytes=self.max_response_bytes,
         )
         hook.api.redactor.add(*call.secrets())
-        return Operation(call, hook.api, state, answer=answer, jitter=random.random)
+        ledger = self._account.ledger(hook.api_conn_id) if self._account is not None else None
+        return Operation(call, hook.api, with_id(state), answer=answer, jitter=random.random, ledger=ledger)
 
     def _job_to_follow(self) -> AsyncJob:
         check_target(self.handle, self.job_id, self.status_request, self.job)
