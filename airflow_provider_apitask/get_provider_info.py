@@ -462,4 +462,5 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "airflow_provider_apitask.decorators.api_call.api_call_task",
             }
         ],
+        "cli": ["airflow_provider_apitask.cli.definition.get_commands"],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.core.validation import ResponseValidation
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
+    from airflow_provider_apitask.hooks.watching import Watch
     from airflow_provider_apitask.operators.run import CallRun
 
 __all__ = ["ApiCallOperator", "default_deferrable"]
@@ -127,6 +129,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     ui_color = "#d5e8f3"
     #: The run in this process, which a kill has to find.
     _current: CallRun | None = None
+    #: Who watches a test run, which is not deferred; None for a task.
+    _watch: Watch | None = None
 
     def __init__(
         self,
@@ -243,14 +247,16 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         """
         from airflow_provider_apitask.operators.build import build_call
 
-        return build_call(vars(self), context)
+        call = build_call(vars(self), context)
+        return call if self._watch is None else replace(call, job=self._watch.job(call.job))
 
     def _new_run(self, context: Context) -> CallRun:
         from airflow_provider_apitask.hooks.api import ApiHook
         from airflow_provider_apitask.operators.output import output_of
         from airflow_provider_apitask.operators.run import CallRun
 
-        call, hook = self.call(context), ApiHook(self.api_conn_id)
+        call = self.call(context)
+        hook = ApiHook(self.api_conn_id) if self._watch is None else self._watch.hook(self.api_conn_id)
         output = None if self.output_path is None else output_of(self.output_path, call, context)
         return CallRun(call, hook, context, self._report, output)
 
@@ -290,7 +296,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
                 return for_xcom(_submit_value(run.last))
-            if self.deferrable:
+            if self.deferrable and self._watch is None:
                 self._defer(run)
         try:
             value = run.finish(transport)
@@ -365,7 +371,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             self.log.warning("The job's handle could not be stored in XCom: %r", error)
 
     def _report(self, event: Event) -> None:
-        self.log.info("%s", event.message)
+        if self._watch is not None:
+            self._watch.event(event)
+        else:
+            self.log.info("%s", event.message)
 
 
 def default_deferrable(mode: str) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.operation import Operation
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.hooks.api import ApiHook
+    from airflow_provider_apitask.hooks.watching import Watch
 
 __all__ = ["ApiStatusSensor"]
 
@@ -69,6 +70,8 @@ class ApiStatusSensor(BaseSensorOperator):
     template_fields: Sequence[str] = ("api_conn_id", "handle", "job_id", "status_request", "job")
     template_fields_renderers = {"handle": "json", "status_request": "json", "job": "json"}  # noqa: RUF012 - Airflow's own way
     ui_color = "#e6f1f2"
+    #: Who watches a test run; None for a task.
+    _watch: Watch | None = None
 
     @quoting_the_author
     def __init__(
@@ -282,7 +285,8 @@ class ApiStatusSensor(BaseSensorOperator):
         from airflow_provider_apitask.hooks.api import ApiHook
 
         named = parse_handle(self.handle).get("api_conn_id") if self.handle is not None else None
-        return ApiHook(self.api_conn_id or named or ApiHook.default_conn_name)
+        conn_id = self.api_conn_id or named or ApiHook.default_conn_name
+        return ApiHook(conn_id) if self._watch is None else self._watch.hook(conn_id)
 
     def _new_operation(self, hook: ApiHook, state: State, answer: Response | None = None) -> Operation:
         import random
@@ -316,7 +320,8 @@ class ApiStatusSensor(BaseSensorOperator):
                 given.setdefault("poll_factor", 2)
                 if self.max_wait:
                     given.setdefault("max_poll_interval", self.max_wait)
-        return AsyncJob.parse(given).compiled()
+        job = AsyncJob.parse(given).compiled()
+        return job if self._watch is None else self._watch.job(job)
 
     def _state(self) -> State:
         """Where the wait begins."""
@@ -357,4 +362,7 @@ class ApiStatusSensor(BaseSensorOperator):
             store.set(_STATE_KEY, record)
 
     def _report(self, event: Event) -> None:
-        self.log.info("%s", event.message)
+        if self._watch is not None:
+            self._watch.event(event)
+        else:
+            self.log.info("%s", event.message)
