@@ -118,8 +118,7 @@ class Ledger:
         if subtype is Subtype.LOGIN:
             login = _Open(self._new_id(), sent.started)
             login.add(sent)
-            good = isinstance(sent.inbound, Response) and sent.inbound.status < 400
-            status = OperationStatus.SUCCESS if good else OperationStatus.FAILED
+            status = OperationStatus.SUCCESS if _is_given(sent) else OperationStatus.FAILED
             self._records.append(self._record(subtype, login, status, state, redactor, error=None))
             return
         if subtype not in self._open:
@@ -294,3 +293,15 @@ def _failure(inbound: Any) -> tuple[str | None, str | None]:
 
 def _word(value: Any, redactor: Redactor) -> str | None:
     return None if value is None else redactor.line(str(value))[:_LONGEST_WORD]
+
+
+def _is_given(sent: Transmission) -> bool:
+    """Whether the answer gives what a login, or the request for a CSRF token, asks for."""
+    response = sent.inbound
+    if not isinstance(response, Response):
+        return False
+    if sent.request.purpose is not Purpose.CSRF or response.status < 400:
+        return response.status < 400
+    # Servers answer 404 or 405 to the GET and hand out the token all the same.
+    asked = [name for name, value in sent.request.headers if value == "Fetch"]
+    return any(response.headers.get(name) for name in asked)

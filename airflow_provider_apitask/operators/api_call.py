@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.core.validation import ResponseValidation
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
+    from airflow_provider_apitask.hooks.watching import Watch
     from airflow_provider_apitask.operators.run import CallRun
     from airflow_provider_apitask.oplog import Account
 
@@ -136,6 +138,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     job_link: str | None = None
     #: The run in this process, which a kill has to find.
     _current: CallRun | None = None
+    #: Who watches a test run, which is not deferred; None for a task.
+    _watch: Watch | None = None
 
     def __init__(
         self,
@@ -257,7 +261,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         """
         from airflow_provider_apitask.operators.build import build_call
 
-        return build_call(vars(self), context)
+        call = build_call(vars(self), context)
+        return call if self._watch is None else replace(call, job=self._watch.job(call.job))
 
     def _account(self, context: Context, records: Iterable[OperationRecord] = ()) -> Account:
         from airflow_provider_apitask.oplog import Account
@@ -269,7 +274,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         from airflow_provider_apitask.operators.output import output_of
         from airflow_provider_apitask.operators.run import CallRun
 
-        call, hook = self.call(context), ApiHook(self.api_conn_id)
+        call = self.call(context)
+        hook = ApiHook(self.api_conn_id) if self._watch is None else self._watch.hook(self.api_conn_id)
         output = None if self.output_path is None else output_of(self.output_path, call, context)
         on_link = partial(self._show_link, context)
         return CallRun(call, hook, context, self._report, output, on_link=on_link, account=account)
@@ -315,7 +321,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
                 return for_xcom(_submit_value(run.last))
-            if self.deferrable:
+            if self.deferrable and self._watch is None:
                 self._defer(run)
         try:
             value = run.finish(transport)
@@ -396,7 +402,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             push_link(context["ti"], link)
 
     def _report(self, event: Event) -> None:
-        self.log.info("%s", event.message)
+        if self._watch is not None:
+            self._watch.event(event)
+        else:
+            self.log.info("%s", event.message)
 
 
 def default_deferrable(mode: str) -> bool:

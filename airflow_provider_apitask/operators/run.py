@@ -307,6 +307,10 @@ class CallRun:
             self._journal.note(operation.state)
         return done
 
+    def end(self) -> None:
+        """Somebody wants the call to end: once its submit is answered, its job is cancelled."""
+        self._killed = "kill"
+
     def time_out(self) -> None:
         """``execution_timeout`` is over."""
         self._timed_out = True

@@ -139,7 +139,7 @@ class SpoolFile:
 
         :param handed_over: whether it is done, and on its way to a worker, which will log it.
         """
-        host, pid, begun = socket.gethostname(), os.getpid(), _begun(os.getpid()) or ""
+        host, pid, begun = socket.gethostname(), os.getpid(), _begun(os.getpid())
         rows = [(r.record_id, _text(r), host, pid, begun, now, int(handed_over)) for r in records]
         with self._open() as db:
             db.executemany("INSERT OR REPLACE INTO running VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
@@ -225,24 +225,14 @@ def _interrupted(record: OperationRecord, now: float) -> OperationRecord:
 
 def _alive(pid: int, begun: str) -> bool:
     """Whether a process of this host still is the one that has written."""
-    known = _begun(pid)
-    if known is not None:
-        return known == begun
-    if begun:
-        return False  # this system tells when a process began, and there is none
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # it belongs to somebody else
-    return True
+    return _begun(pid) == begun
 
 
 def _begun(pid: int) -> str | None:
-    """When a process began, in ticks since the boot; None where the system does not tell."""
+    """When a process began, None where there is none."""
+    import psutil
+
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return str(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
         return None
-    return stat.rpartition(")")[2].split()[19]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.records import OperationRecord
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.hooks.api import ApiHook
+    from airflow_provider_apitask.hooks.watching import Watch
     from airflow_provider_apitask.oplog import Account
 
 __all__ = ["ApiStatusSensor"]
@@ -77,6 +78,8 @@ class ApiStatusSensor(BaseSensorOperator):
     ui_color = "#e6f1f2"
     #: Where people can look at the job, once this process knows.
     job_link: str | None = None
+    #: Who watches a test run; None for a task.
+    _watch: Watch | None = None
 
     @quoting_the_author
     def __init__(
@@ -320,7 +323,8 @@ class ApiStatusSensor(BaseSensorOperator):
         from airflow_provider_apitask.hooks.api import ApiHook
 
         named = parse_handle(self.handle).get("api_conn_id") if self.handle is not None else None
-        return ApiHook(self.api_conn_id or named or ApiHook.default_conn_name)
+        conn_id = self.api_conn_id or named or ApiHook.default_conn_name
+        return ApiHook(conn_id) if self._watch is None else self._watch.hook(conn_id)
 
     def _new_operation(self, hook: ApiHook, state: State, answer: Response | None = None) -> Operation:
         import random
@@ -356,7 +360,8 @@ class ApiStatusSensor(BaseSensorOperator):
                 given.setdefault("poll_factor", 2)
                 if self.max_wait:
                     given.setdefault("max_poll_interval", self.max_wait)
-        return AsyncJob.parse(given).compiled()
+        job = AsyncJob.parse(given).compiled()
+        return job if self._watch is None else self._watch.job(job)
 
     def _state(self) -> State:
         """Where the wait begins."""
@@ -397,4 +402,7 @@ class ApiStatusSensor(BaseSensorOperator):
             store.set(_STATE_KEY, record)
 
     def _report(self, event: Event) -> None:
-        self.log.info("%s", event.message)
+        if self._watch is not None:
+            self._watch.event(event)
+        else:
+            self.log.info("%s", event.message)

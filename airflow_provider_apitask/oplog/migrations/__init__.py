@@ -1,6 +1,7 @@
 """The table of the operation log in a database: made, and brought up to date, by a command.
 
-Its version is kept in a table of its own, so that it can stand in any database, also beside Airflow's.
+The scripts are no package: alembic runs them, and nobody else can import them. Which of them have run
+is kept in a table of its own, so that the log can be in any database, also beside Airflow's.
 """
 
 from __future__ import annotations
@@ -56,6 +57,6 @@ def _config() -> Any:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", "airflow_provider_apitask.oplog:migrations")
+    config.set_main_option("script_location", "airflow_provider_apitask.oplog:migrations/scripts")
     config.set_main_option("path_separator", "os")
     return config
