@@ -22,6 +22,8 @@ __all__ = ["BUILT_IN", "Hook", "configured", "configured_timeout", "resolved"]
 BUILT_IN = {
     "task_log": "airflow_provider_apitask.oplog.task_log.TaskLogSink",
     "sql": "airflow_provider_apitask.oplog.sql.SqlSink",
+    "otel": "airflow_provider_apitask.oplog.otel.OtelSink",
+    "metrics": "airflow_provider_apitask.oplog.metrics.MetricsSink",
 }
 SECTION = "apitask"
 _DEFAULT_TIMEOUT = 2.0
