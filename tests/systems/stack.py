@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from demo.airflow_api import ApiError
 from demo.airflow_service import ComponentAirflow
 from demo.processes import Services, wait_until
 from demo.pygeoapi_service import PygeoapiService
@@ -41,7 +43,17 @@ class Stack:
     def trigger(self, dag_id: str, conf: Mapping[str, Any], run_id: str) -> str:
         """Start a run of a DAG and return its id."""
         self.know(dag_id)
-        return self.airflow.api.trigger(dag_id, conf, run_id)
+        for _ in range(5):
+            try:
+                return self.airflow.api.trigger(dag_id, conf, run_id)
+            except ApiError as error:
+                # SQLite, where two write at once. What was written after all is there (409).
+                if error.status == 409:
+                    return run_id
+                if error.status != 500:
+                    raise
+            time.sleep(0.5)
+        raise AssertionError(f"{run_id} of {dag_id} could not be started")
 
     def know(self, dag_id: str) -> None:
         """Wait until Airflow knows the DAG, and let it run."""
