@@ -24,7 +24,7 @@ NAMES = {
         *("POST", "PUT", "HTTPS", "host and port", "Synchronous", "Asynchronous", "request body"),
         *("Require CSRF Token", "CSRF token URL", "HTTP status code", "response body", "COMPLETED", "FAILED"),
         *("RUNNING", "Location", "status endpoint", "no hard timeout", "200 to 299", "five more minutes"),
-        *("Data Integration Monitor", "cancelling the chain", "no parameters"),
+        *("Data Integration Monitor", "cancelling the chain", "no parameters", "System Monitor"),
     ],
     "informatica": [
         *("icSessionId", "serverUrl", "taskId", "taskFederatedId", "taskName", "type", "runId"),
