@@ -479,4 +479,29 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "airflow_provider_apitask.decorators.api_call.api_call_task",
             }
         ],
+        "config": {
+            "apitask": {
+                "description": "Settings of the API Task provider.",
+                "options": {
+                    "callback_base_url": {
+                        "description": "Public URL of Airflow's API server, at which services call back; "
+                        "tasks with a callback need it.\n",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "https://airflow.example.com",
+                        "default": None,
+                    },
+                    "callback_secret": {
+                        "description": "Key that signs the URLs of callbacks: a long random text, the same "
+                        "on workers and API server. Several\nare separated by commas, the newest first; all "
+                        "are accepted. By default [core] fernet_key.\n",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": None,
+                        "default": None,
+                    },
+                },
+            }
+        },
     }

@@ -84,6 +84,8 @@ class State:
     :param reattached: the job was started by an earlier try, and no check of this one was good yet.
     :param cancel: why the job was cancelled by this package, one of ``job.CANCEL_REASONS``.
     :param paging: how far the pages of the result have been read, see ``pagination.Paging``.
+    :param callback_id: what the callback of this submit is known by; its URL is signed besides.
+    :param called_back: callbacks that were taken so far.
     """
 
     phase: Phase = Phase.SUBMIT
@@ -112,6 +114,8 @@ class State:
     reattached: bool = False
     cancel: str | None = None
     paging: dict[str, Any] | None = None
+    callback_id: str | None = None
+    called_back: int = 0
 
     def __repr__(self) -> str:
         return f"<State {self.phase} job={self.job_id!r} status={self.status!r} polls={self.polls}>"
@@ -181,6 +185,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "reattached": (bool,),
     "cancel": (str, type(None)),
     "paging": (dict, type(None)),
+    "callback_id": (str, type(None)),
+    "called_back": (int,),
 }
 
 
