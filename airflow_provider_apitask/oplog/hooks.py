@@ -21,6 +21,7 @@ __all__ = ["BUILT_IN", "Hook", "configured", "configured_timeout", "resolved"]
 #: Sinks that come with this package, by name.
 BUILT_IN = {
     "task_log": "airflow_provider_apitask.oplog.task_log.TaskLogSink",
+    "sql": "airflow_provider_apitask.oplog.sql.SqlSink",
 }
 SECTION = "apitask"
 _DEFAULT_TIMEOUT = 2.0
