@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.messages import Response
     from airflow_provider_apitask.core.redaction import Redactor
 
-__all__ = ["as_requests", "asked", "check_callable", "checked", "excerpt", "imported"]
+__all__ = ["as_requests", "asked", "check_callable", "check_hooks", "checked", "excerpt", "imported"]
 
 #: Longest part of an answer that is put into the log, characters, and what is read for it.
 _LOGGED, _READ = 10_000, 20_000
@@ -37,6 +37,23 @@ def check_callable(value: Any, parameter: str) -> None:
             f"not {checks.shown(value)}.",
             parameter=parameter,
         )
+
+
+def check_hooks(value: Any) -> None:
+    """Refuse what is no hook of the operation log, nor a list of them.
+
+    :raises ParameterError: naming what is allowed.
+    """
+    for item in value if isinstance(value, (list, tuple)) else [value]:
+        parts = item.replace(":", ".").split(".") if isinstance(item, str) else [""]
+        if (item is None and item is value) or all(part.isidentifier() for part in parts):
+            continue
+        if isinstance(item, str) or not (callable(item) or callable(getattr(item, "write", None))):
+            raise ParameterError(
+                "operation_log must be a function, a sink with write(records), the name of a built-in one, "
+                f"a dotted path, or a list of these, not {checks.shown(item)}.",
+                parameter="operation_log",
+            )
 
 
 def imported(value: Callable[..., Any] | str, parameter: str) -> Callable[..., Any]:

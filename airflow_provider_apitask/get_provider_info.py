@@ -479,4 +479,43 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "airflow_provider_apitask.decorators.api_call.api_call_task",
             }
         ],
+        "config": {
+            "apitask": {
+                "description": "The operation log of API calls.",
+                "options": {
+                    "operation_log": {
+                        "description": "Who is told of each operation, separated by commas: ``task_log``, "
+                        "``sql``, ``otel``, ``metrics``, or\nthe dotted path of a function of an "
+                        "``OperationRecord``, or of a sink with ``write(records)``.\n",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "task_log,sql",
+                        "default": "task_log",
+                    },
+                    "operation_log_timeout": {
+                        "description": "Seconds that a task waits for these at most.\n",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "2.0",
+                    },
+                    "operation_log_conn_id": {
+                        "description": "Connection of the database that ``sql`` writes to.\n",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "warehouse",
+                        "default": None,
+                    },
+                    "operation_log_spool": {
+                        "description": "File that keeps records on their way to that database, on a disk of "
+                        "the host; by default\n``apitask-operations.db`` in AIRFLOW_HOME.\n",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/var/lib/airflow/apitask-operations.db",
+                        "default": None,
+                    },
+                },
+            }
+        },
+        "cli": ["airflow_provider_apitask.cli.definition.get_commands"],
     }

@@ -143,7 +143,7 @@ ANSWERS: dict[str, Answer] = {
     "JSON: a name twice": Answer(_body(lambda: b'{"a": 1, "a": 2}'), "stands twice"),
     "JSON: NaN": Answer(_body(lambda: b'{"a": NaN}'), "NaN is no JSON number"),
     "JSON: Infinity": Answer(_body(lambda: b'{"a": -Infinity}'), "-Infinity is no JSON number"),
-    "JSON: 1e999": Answer(_body(lambda: b'{"a": 1e999}'), "out of range"),
+    "JSON: 1e9999": Answer(_body(lambda: b'{"a": 1e9999}'), "out of range"),
     "JSON: a number of 32 million digits": Answer(_body(lambda: _full(b'{"a": ', b"9", b"}")), "not JSON"),
     "JSON: invalid UTF-8": Answer(_body(lambda: b'{"a": "\xff"}'), "0xff at position 7 is no utf-8"),
     "32 MiB of text with one emoji": Answer(

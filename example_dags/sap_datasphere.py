@@ -29,7 +29,6 @@ with DAG(
 ):
     load = ApiCallOperator(
         task_id="load",
-        method="POST",
         endpoint="/api/jobs",
         headers={"Prefer": "respond-async", "X-Source": "airflow"},
         body={"seconds": "{{ params.seconds }}", "fail": "{{ params.fail }}"},

@@ -19,7 +19,7 @@ from airflow_provider_apitask.core.turn import Move, Turn, ended, handle_data, j
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.job import AsyncJob
 
-__all__ = ["begin_cancel", "left_alone", "not_cancelled", "read_cancel"]
+__all__ = ["begin_cancel", "is_cancelled", "left_alone", "not_cancelled", "read_cancel"]
 
 #: The job has ended, or is gone: there is nothing to cancel any more.
 _OVER = frozenset({404, 409, 410})
@@ -76,9 +76,14 @@ def read_cancel(turn: Turn) -> Move:
     told = turn.described
     if isinstance(inbound, Response) and inbound.body and (inbound.ok or inbound.status in _OVER):
         told = f"{told}; {turn.reading(inbound).excerpt}"
-    if isinstance(inbound, Response) and (inbound.ok or inbound.status in _OVER or inbound.status == 303):
+    if is_cancelled(inbound):
         return _over(state, f"The cancel request was sent: {told}.")
     return _over(state, f"The cancel request did not succeed: {told}. The job may go on on the server.")
+
+
+def is_cancelled(inbound: object) -> bool:
+    """Whether the answer to a cancel request says that the job does not go on."""
+    return isinstance(inbound, Response) and (inbound.ok or inbound.status in _OVER or inbound.status == 303)
 
 
 def _delivery(turn: Turn) -> Delivery | None:

@@ -158,7 +158,7 @@ def number(
     given = value
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, str):
+    if isinstance(value, (str, Decimal)):
         try:
             value = float(value)
         except ValueError:

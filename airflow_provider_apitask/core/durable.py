@@ -252,7 +252,10 @@ def _unknown(state: State, call: Call) -> Move:
         again = Event(EventKind.RETRYING, f"{told} It is sent again with the same {same}.")
         # Still in doubt until the server has taken it: another try after this one needs the same key.
         kept = State(
-            submission=state.submission, idempotency_key=state.idempotency_key, intent_at=state.intent_at
+            submission=state.submission,
+            idempotency_key=state.idempotency_key,
+            intent_at=state.intent_at,
+            operation_id=state.operation_id,
         )
         return Move(state=kept, event=again)
     if call.job.reconcile is not None:

@@ -29,11 +29,11 @@ def fraction(digits: str) -> float | Decimal:
 
     :raises ValueError: for one of more than 4300 digits, or beyond 1E+4300 or 1E-4300.
     """
+    if len(digits) > _LONGEST:
+        raise ValueError(f"a number of {len(digits)} digits is not read, {_LONGEST} are")
     number = float(digits)
     if (len(digits) <= _ALWAYS_HELD and "e" not in digits and "E" not in digits) or repr(number) == digits:
         return number
-    if len(digits) > _LONGEST:
-        raise ValueError(f"a number of {len(digits)} digits is not read, {_LONGEST} are")
     try:
         exact = Decimal(digits)
     except InvalidOperation:

@@ -15,6 +15,7 @@ A public, versioned dict of JSON values, without a secret:
 ``deadline_at``    when the job counts as timed out, ISO 8601 in UTC; None for never
 ``polls``          status checks so far
 ``values``         parts of earlier answers that later requests need, by name or path
+``operation_id``   of the call in the operation log, None where there is none
 =================  =============================================================================
 
 XCom has whole numbers of 64 bits and doubles. Another number is the text of its digits, and in
@@ -61,6 +62,7 @@ def handle_of(state: State, api_conn_id: str) -> dict[str, Any]:
         "deadline_at": _iso(state.deadline_at),
         "polls": state.polls,
         "values": pack({name: value for name, value in state.values.items() if not is_secret_name(name)}),
+        "operation_id": state.operation_id,
     }
 
 
@@ -105,7 +107,15 @@ def read_handle(handle: Any) -> State:
         link=_link(record),
         submitted_at=_unix(record, "submitted_at"),
         deadline_at=_unix(record, "deadline_at"),
+        operation_id=_operation_id(record),
     )
+
+
+def _operation_id(record: Mapping[str, Any]) -> str | None:
+    operation_id = record.get("operation_id")
+    if operation_id is not None and not isinstance(operation_id, str):
+        raise _field_error("operation_id", operation_id, "must be a text")
+    return operation_id
 
 
 def _parsed(text: str) -> Any:

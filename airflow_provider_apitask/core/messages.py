@@ -18,6 +18,7 @@ __all__ = [
     "Request",
     "Response",
     "Timeout",
+    "Transmission",
     "cookie_pairs",
 ]
 
@@ -207,6 +208,25 @@ class NetworkFailure:
 
     def __str__(self) -> str:
         return f"{self.failure.value} ({self.detail})" if self.detail else self.failure.value
+
+
+@dataclass(frozen=True, slots=True)
+class Transmission:
+    """One request as a driver sent it, logins and redirects included.
+
+    :param inbound: what came; None where the receiver of its content gave up.
+    :param started: Unix time.
+    :param ended: Unix time.
+    :param bytes_sent: of the body.
+    :param bytes_received: of the body, as it came over the wire.
+    """
+
+    request: Request
+    inbound: Response | NetworkFailure | None
+    started: float
+    ended: float
+    bytes_sent: int
+    bytes_received: int
 
 
 def cookie_pairs(field: str) -> dict[str, str]:

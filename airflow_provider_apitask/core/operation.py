@@ -37,7 +37,8 @@ from airflow_provider_apitask.core.cancel import begin_cancel, left_alone, not_c
 from airflow_provider_apitask.core.durable import first_state, submit_anew
 from airflow_provider_apitask.core.errors import ApiTaskError, OriginError, error_from_dict
 from airflow_provider_apitask.core.events import Event, EventKind
-from airflow_provider_apitask.core.messages import NetworkFailure, Purpose, Request, Response
+from airflow_provider_apitask.core.ledger import Entry, Ledger
+from airflow_provider_apitask.core.messages import NetworkFailure, Purpose, Request, Response, Transmission
 from airflow_provider_apitask.core.next_request import next_request
 from airflow_provider_apitask.core.poll import read_poll
 from airflow_provider_apitask.core.reconcile import not_reconciled, read_reconcile
@@ -101,6 +102,7 @@ class Operation:
     :param answer: the answer that holds the result, where ``state`` says that it is inline;
         without it the server is asked for it again.
     :param jitter: gives random numbers from 0 to 1.
+    :param ledger: keeps account of what is done, for the operation log.
     """
 
     def __init__(
@@ -112,9 +114,11 @@ class Operation:
         start: Move | None = None,
         answer: Response | None = None,
         jitter: Callable[[], float] = lambda: 0.5,
+        ledger: Ledger | None = None,
     ) -> None:
         self.call = call
         self.api = api
+        self.ledger = ledger
         self.state = state if state is not None else first_state(call, 0)
         if self.state.phase is Phase.SUBMIT and self.state.idempotency_key is None:
             # A triggerer, which does not know the submit, may have asked for another one.
@@ -143,7 +147,9 @@ class Operation:
         """
         begun = self.state.paging is not None
         if self.state.phase is Phase.FETCH and self.state.inline and self.answer is not None and not begun:
+            before = self.state
             self._make(self._inline_result(self.answer))
+            self._account(None, None, now, before)
         state = self.state
         if state.phase.ended:
             stored = error_from_dict(state.error) if state.error else None
@@ -155,6 +161,7 @@ class Operation:
             self._sent = next_request(self.call, self.api, state)
         except ApiTaskError as error:
             self._make(_not_sent(state, error))
+            self._account(None, error, now, state)
             return Done(error=self._error)
         self._doubt = state.intent_at
         return Send(self._sent)
@@ -195,8 +202,11 @@ class Operation:
         """
         if self._sent is None or self.state.phase.ended:
             raise RuntimeError("receive() was called without a request from step().")
+        before = self.state
         if isinstance(inbound, ApiTaskError):
-            return self._make(_not_sent(self.state, inbound))
+            event = self._make(_not_sent(self.state, inbound))
+            self._account(self._sent, inbound, now, before)
+            return event
         turn = Turn(
             call=self.call,
             api=self.api,
@@ -212,7 +222,14 @@ class Operation:
             move = _RULES[self.state.phase](turn)
         except ApiTaskError as error:
             move = failed(self.state, error)
-        return self._make(move)
+        event = self._make(move)
+        self._account(self._sent, inbound, now, before)
+        return event
+
+    def observe(self, transmission: Transmission) -> None:
+        """Be told by a driver of each request that it sent, logins and redirects included."""
+        if self.ledger is not None:
+            self.ledger.observe(transmission, self.state, self.api.redactor)
 
     def take_items(self) -> list[Any]:
         """Take what the pages of the result had, for a storage; :meth:`step` does not give it then."""
@@ -223,10 +240,17 @@ class Operation:
         """What identifies the job, for events and errors."""
         return handle_data(self.state)
 
+    def _account(self, sent: Request | None, inbound: Inbound | None, now: float, before: State) -> None:
+        if self.ledger is not None:
+            entry = Entry(self.call, sent, inbound, before, self.state, self._error, now)
+            self.ledger.enter(entry, self.api.redactor)
+
     def _make(self, move: Move) -> Event | None:
         """Make a move: the only place where the state changes, and where texts are redacted."""
         redactor = self.api.redactor
         move = self._without_secrets(submit_anew(self.call, move) or move)
+        if move.state.operation_id is None and self.state.operation_id is not None:
+            move = replace(move, state=replace(move.state, operation_id=self.state.operation_id))
         if move.answer is not None:
             self.answer = move.answer
         if move.page is not None and self.call.returns_items:

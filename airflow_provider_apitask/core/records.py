@@ -7,14 +7,14 @@ has a record of its own. Everything in a record is redacted before the record is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
 from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ParameterError
 
-__all__ = ["OPERATION_TYPE", "RECORD_VERSION", "OperationRecord", "OperationStatus", "Subtype"]
+__all__ = ["OPERATION_TYPE", "RECORD_VERSION", "OperationRecord", "OperationStatus", "Owner", "Subtype"]
 
 RECORD_VERSION = 1
 #: ``operation_type`` of all records of this package.
@@ -46,6 +46,18 @@ class OperationStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The task whose operation it is, and the connection it went through; None for what is not known."""
+
+    dag_id: str | None = None
+    task_id: str | None = None
+    run_id: str | None = None
+    map_index: int = -1
+    try_number: int | None = None
+    api_conn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRecord:
     """One operation. Times are Unix seconds, sizes bytes.
 
@@ -59,7 +71,7 @@ class OperationRecord:
     :param http_status: code of the last answer, None where none came.
     :param job_id: of the remote job.
     :param job_status: its last status word.
-    :param requests: requests sent, redirects included.
+    :param requests: requests made, redirects included.
     :param retries: of these, those that repeated one that had failed.
     :param bytes_sent: of bodies.
     :param bytes_received: of bodies, as they came over the wire.
@@ -98,6 +110,12 @@ class OperationRecord:
     def success(self) -> bool | None:
         """Whether it went well; None while it goes on."""
         return None if self.status is OperationStatus.RUNNING else self.status is OperationStatus.SUCCESS
+
+    def owned_by(self, owner: Owner) -> Self:
+        """The record with what it does not know of its owner: a trigger may not be told."""
+        if self.task_id is not None:
+            return self
+        return replace(self, **{**asdict(owner), "api_conn_id": self.api_conn_id or owner.api_conn_id})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON."""

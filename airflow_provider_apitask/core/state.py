@@ -83,6 +83,7 @@ class State:
     :param submission: jobs before this one of the same task whose end is known.
     :param reattached: the job was started by an earlier try, and no check of this one was good yet.
     :param cancel: why the job was cancelled by this package, one of ``job.CANCEL_REASONS``.
+    :param operation_id: of the logical call in the operation log, see ``records.OperationRecord``.
     :param paging: how far the pages of the result have been read, see ``pagination.Paging``.
     """
 
@@ -112,6 +113,7 @@ class State:
     reattached: bool = False
     cancel: str | None = None
     paging: dict[str, Any] | None = None
+    operation_id: str | None = None
 
     def __repr__(self) -> str:
         return f"<State {self.phase} job={self.job_id!r} status={self.status!r} polls={self.polls}>"
@@ -181,6 +183,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "reattached": (bool,),
     "cancel": (str, type(None)),
     "paging": (dict, type(None)),
+    "operation_id": (str, type(None)),
 }
 
 

@@ -28,6 +28,7 @@ from airflow_provider_apitask.drivers.body import Body, Sink
 from airflow_provider_apitask.drivers.failures import Library, Progress, network_failure
 from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
 from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
+from airflow_provider_apitask.drivers.watching import Observe, Watched, body_length
 from airflow_provider_apitask.drivers.wire import UnusableError, checked_headers, wire_headers
 
 __all__ = ["BlockingTransport", "OpenSink", "drive"]
@@ -90,6 +91,7 @@ class BlockingTransport:
         request: Request,
         sending: Callable[[], None] | None = None,
         open_sink: OpenSink | None = None,
+        observe: Observe | None = None,
     ) -> Inbound:
         """Send one request with all that belongs to it; never raises what the core can judge.
 
@@ -97,6 +99,7 @@ class BlockingTransport:
             else it needs.
         :param open_sink: says who takes the content of the answer; by default it is kept in memory. What
             a sink raises comes out of here.
+        :param observe: is told of each request that goes out, also of logins and redirects.
         """
         flow = conversation(request, self._api)
         renewing = False
@@ -107,7 +110,7 @@ class BlockingTransport:
                     own = step.purpose is request.purpose
                     if sending is not None and own:
                         sending()
-                    step = flow.send(self._transmit(step, open_sink if own else None))
+                    step = flow.send(self._transmit(step, open_sink if own else None, observe))
                     continue
                 if step is Exclusive.ENTER and not renewing:
                     renewing = bool(self._renewing.acquire())
@@ -127,13 +130,23 @@ class BlockingTransport:
         """Send one request without credentials, redirects or any judgement."""
         return self._transmit(request)
 
-    def _transmit(self, request: Request, open_sink: OpenSink | None = None) -> Response | NetworkFailure:
+    def _transmit(
+        self, request: Request, open_sink: OpenSink | None = None, observe: Observe | None = None
+    ) -> Response | NetworkFailure:
         time.sleep(self._limit.reserve(request, time.monotonic()))
+        with Watched(request, observe) as watched:
+            inbound = watched.inbound = self._sent(request, open_sink, watched)
+            return inbound
+
+    def _sent(
+        self, request: Request, open_sink: OpenSink | None, watched: Watched
+    ) -> Response | NetworkFailure:
         try:
             upload = open_upload(request, self._options.open_file)
         except UnusableError as error:
             return network_failure(error, request, Progress(), _LIBRARY)
         with upload or nullcontext(), Attempt(request, upload.size if upload else 0) as attempt:
+            watched.progress, watched.size = attempt, upload.size if upload else body_length(request)
             try:
                 with self._answer(request, upload) as answer:
                     attempt.answered = True
@@ -143,6 +156,7 @@ class BlockingTransport:
                     body = Body(request, answer.status_code, headers, sink)
                     chunk = _CHUNK if sink is None else _SINK_CHUNK
                     for piece in answer.raw.stream(chunk, decode_content=False):
+                        watched.bytes_received += len(piece)
                         body.feed(piece)
                         if sink is not None:
                             attempt.received += len(piece)

@@ -30,6 +30,7 @@ from airflow_provider_apitask.drivers.body import Body
 from airflow_provider_apitask.drivers.failures import Library, Progress, network_failure
 from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
 from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
+from airflow_provider_apitask.drivers.watching import Observe, Watched, body_length
 from airflow_provider_apitask.drivers.wire import (
     IDLE_SECONDS,
     KEEP_ALIVE,
@@ -126,15 +127,18 @@ class EventLoopTransport:
         """Close the session and its connections."""
         await self._session.close()
 
-    async def send(self, request: Request) -> Inbound:
-        """Send one request with all that belongs to it; never raises what the core can judge."""
+    async def send(self, request: Request, observe: Observe | None = None) -> Inbound:
+        """Send one request with all that belongs to it; never raises what the core can judge.
+
+        :param observe: is told of each request that goes out, also of logins and redirects.
+        """
         flow = conversation(request, self._api)
         renewing = False
         try:
             step = next(flow)
             while True:
                 if isinstance(step, Request):
-                    step = flow.send(await self._transmit(step))
+                    step = flow.send(await self._transmit(step, observe))
                     continue
                 if step is Exclusive.ENTER and not renewing:
                     renewing = bool(await self._renewing.acquire())
@@ -150,9 +154,14 @@ class EventLoopTransport:
                 self._renewing.release()
             flow.close()
 
-    async def _transmit(self, request: Request) -> Response | NetworkFailure:
-        progress = Progress()
+    async def _transmit(self, request: Request, observe: Observe | None = None) -> Response | NetworkFailure:
         await asyncio.sleep(self._limit.reserve(request, time.monotonic()))
+        with Watched(request, observe) as watched:
+            inbound = watched.inbound = await self._opened(request, watched)
+            return inbound
+
+    async def _opened(self, request: Request, watched: Watched) -> Response | NetworkFailure:
+        progress = watched.progress = Progress()
         try:
             # A storage may look up its connection: in a thread that Airflow knows of.
             upload = (
@@ -163,13 +172,14 @@ class EventLoopTransport:
         except UnusableError as error:
             return network_failure(error, request, progress, _LIBRARY)
         with upload or nullcontext():
-            return await self._sent(request, upload, progress)
+            return await self._sent(request, upload, progress, watched)
 
     async def _sent(
-        self, request: Request, upload: OpenUpload | None, progress: Progress
+        self, request: Request, upload: OpenUpload | None, progress: Progress, watched: Watched
     ) -> Response | NetworkFailure:
         connect, read = request.timeout
         progress.upload_size = upload.size if upload else 0
+        watched.size = upload.size if upload else body_length(request)
         for _ in range(_LOOKS):
             await asyncio.sleep(0)
         try:
@@ -191,6 +201,7 @@ class EventLoopTransport:
                 headers = checked_headers([(_text(n), _text(v)) for n, v in answer.raw_headers])
                 body = Body(request, answer.status, headers)
                 while piece := await _piece(answer, read):
+                    watched.bytes_received += len(piece)
                     body.feed(piece)
                     await asyncio.sleep(0)
                 response = Response(answer.status, request.url, headers, body.finish())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.messages import Response
     from airflow_provider_apitask.core.operation import Inbound
     from airflow_provider_apitask.core.pagination import Pagination
+    from airflow_provider_apitask.core.records import OperationRecord
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.core.validation import ResponseValidation
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
+    from airflow_provider_apitask.hooks.watching import Watch
     from airflow_provider_apitask.operators.run import CallRun
+    from airflow_provider_apitask.oplog import Account
 
 __all__ = ["ApiCallOperator", "default_deferrable"]
 
@@ -104,6 +108,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param max_xcom_bytes: longest return value, bytes of its JSON, 1 MiB by default; None for no bound.
     :param log_response: put the beginning of the answer that is the result into the log of the task,
         10,000 characters without secrets; False by default.
+    :param operation_log: who is told of each operation, in place of ``[apitask] operation_log``: a function
+        of an ``OperationRecord``, a sink, the name of a built-in one, a dotted path, or a list of these.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
 
@@ -132,6 +138,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     job_link: str | None = None
     #: The run in this process, which a kill has to find.
     _current: CallRun | None = None
+    #: Who watches a test run, which is not deferred; None for a task.
+    _watch: Watch | None = None
 
     def __init__(
         self,
@@ -167,6 +175,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         output_format: str | None = None,
         max_xcom_bytes: int | None = DEFAULT_MAX_XCOM_BYTES,
         log_response: bool = False,
+        operation_log: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -203,6 +212,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.log_response = log_response
         if not wants_link(self.job):
             self.operator_extra_links = ()  # no button that leads nowhere
+        self.operation_log = operation_log
         check_parameters(vars(self))
 
     @classmethod
@@ -219,13 +229,14 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def execute(self, context: Context) -> Any:
         """Send the request; in async mode wait for the job, here or on the triggerer."""
-        return self._run(context, lambda: None)
+        return self._run(context, self._account(context), lambda: None)
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on when the trigger has seen the job end."""
-        from airflow_provider_apitask.triggers.handover import take_event
+        from airflow_provider_apitask.triggers.handover import records_of_event, take_event
 
-        return self._run(context, lambda: take_event(context, event))
+        account = self._account(context, records_of_event(event))
+        return self._run(context, account, lambda: take_event(context, event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral; where that took longer than ``execution_timeout``, cancel the job."""
@@ -250,21 +261,32 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         """
         from airflow_provider_apitask.operators.build import build_call
 
-        return build_call(vars(self), context)
+        call = build_call(vars(self), context)
+        return call if self._watch is None else replace(call, job=self._watch.job(call.job))
 
-    def _new_run(self, context: Context) -> CallRun:
+    def _account(self, context: Context, records: Iterable[OperationRecord] = ()) -> Account:
+        from airflow_provider_apitask.oplog import Account
+
+        return Account(context["ti"], self.api_conn_id, self.operation_log, records)
+
+    def _new_run(self, context: Context, account: Account) -> CallRun:
         from airflow_provider_apitask.hooks.api import ApiHook
         from airflow_provider_apitask.operators.output import output_of
         from airflow_provider_apitask.operators.run import CallRun
 
-        call, hook = self.call(context), ApiHook(self.api_conn_id)
+        call = self.call(context)
+        hook = ApiHook(self.api_conn_id) if self._watch is None else self._watch.hook(self.api_conn_id)
         output = None if self.output_path is None else output_of(self.output_path, call, context)
-        return CallRun(call, hook, context, self._report, output, on_link=partial(self._show_link, context))
+        on_link = partial(self._show_link, context)
+        return CallRun(call, hook, context, self._report, output, on_link=on_link, account=account)
 
     @checks.rendered()
-    def _run(self, context: Context, take: Callable[[], tuple[State, Response | None] | None]) -> Any:
+    def _run(
+        self, context: Context, account: Account, take: Callable[[], tuple[State, Response | None] | None]
+    ) -> Any:
         """Run the call until it ends or is deferred.
 
+        :param account: of what is done.
         :param take: takes over from the trigger; gives None where the call begins.
         """
         from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -272,17 +294,18 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         from airflow_provider_apitask.triggers.handover import for_airflow
 
         try:
-            taken = take()
-            # Known before the connection is looked up: a kill may come meanwhile.
-            run = self._current = self._new_run(context)
-            run.redact(*run.call.secrets())
-            if taken is None:
-                run.begin()
-            else:
-                self.job_link = taken[0].link  # the trigger has shown it
-                run.resume(*taken)
-            with run.transport() as transport:
-                return self._drive(context, run, transport)
+            with account:
+                taken = take()
+                # Known before the connection is looked up: a kill may come meanwhile.
+                run = self._current = self._new_run(context, account)
+                run.redact(*run.call.secrets())
+                if taken is None:
+                    run.begin()
+                else:
+                    self.job_link = taken[0].link  # the trigger has shown it
+                    run.resume(*taken)
+                with run.transport() as transport:
+                    return self._drive(context, run, transport)
         except ApiTaskError as error:
             raise for_airflow(error) from None
         except AirflowTaskTimeout:
@@ -298,7 +321,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
                 return for_xcom(_submit_value(run.last))
-            if self.deferrable:
+            if self.deferrable and self._watch is None:
                 self._defer(run)
         try:
             value = run.finish(transport)
@@ -341,9 +364,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     def _time_out_deferred(self, context: Context) -> None:
         """Cancel the job; what goes wrong is logged, as the timeout is what the task ends with."""
         try:
-            run = self._new_run(context)
-            run.redact(*run.call.secrets())
-            run.time_out_deferred(self._handed_over(context))
+            with self._account(context) as account:
+                run = self._new_run(context, account)
+                run.redact(*run.call.secrets())
+                run.time_out_deferred(self._handed_over(context))
         except Exception:
             self.log.exception("The job could not be cancelled")
 
@@ -378,7 +402,10 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             push_link(context["ti"], link)
 
     def _report(self, event: Event) -> None:
-        self.log.info("%s", event.message)
+        if self._watch is not None:
+            self._watch.event(event)
+        else:
+            self.log.info("%s", event.message)
 
 
 def default_deferrable(mode: str) -> bool:

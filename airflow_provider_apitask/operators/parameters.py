@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_apitask.callables import check_callable
+from airflow_provider_apitask.callables import check_callable, check_hooks
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path
@@ -83,6 +83,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     checks.number(given.get("retry_wait"), "retry_wait")
     checks.number(given.get("retry_factor"), "retry_factor", minimum=1)
     parse_codes(given.get("retry_codes"), "retry_codes")
+    check_hooks(given.get("operation_log"))
     checks.number(given.get("max_response_bytes"), "max_response_bytes", minimum=1, whole=True)
     checks.number(given.get("max_xcom_bytes"), "max_xcom_bytes", minimum=1, whole=True)
     AsyncJob.as_template(given.get("job"))

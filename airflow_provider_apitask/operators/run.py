@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.call import Call, Mode
@@ -24,6 +25,8 @@ from airflow_provider_apitask.drivers.body import Sink
 from airflow_provider_apitask.hooks.api import ApiHook
 from airflow_provider_apitask.operators.journal import Journal
 from airflow_provider_apitask.operators.output import Output
+from airflow_provider_apitask.oplog import Account
+from airflow_provider_apitask.oplog.account import with_id
 from airflow_provider_apitask.triggers.kill import reason_of
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class CallRun:
     :param report: takes what is worth a line in the log.
     :param output: takes the result, where it goes to a storage.
     :param on_link: takes the link to the job, when it becomes known.
+    :param account: takes what is done, for the operation log.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class CallRun:
         report: Callable[[Event], None],
         output: Output | None = None,
         on_link: Callable[[str], None] = lambda link: None,
+        account: Account | None = None,
     ) -> None:
         self.call = call
         self.last: Inbound | None = None
@@ -65,6 +70,7 @@ class CallRun:
         self._output = output
         self._on_link = on_link
         self._link: str | None = None
+        self._account = account or Account(context["ti"], hook.api_conn_id)
         resumable = call.mode is Mode.ASYNC or (output is not None and call.pagination is not None)
         self._journal = Journal(context) if resumable else None
         self._operation: Operation | None = None
@@ -115,7 +121,7 @@ class CallRun:
         start = begin(record, self.call, self._journal.generation if self._journal else 0)
         if start.stale is not None:
             self._cancel_stale(start.stale)
-        self._operation = Operation(self.call, self._hook.api, start=start.move, jitter=random.random)
+        self._operation = self._new_operation(start=replace(start.move, state=with_id(start.move.state)))
         if (event := self._operation.first_event) is not None:
             self._report(event)
 
@@ -124,7 +130,13 @@ class CallRun:
 
         :param answer: the answer that holds the result, where it was handed over.
         """
-        self._operation = Operation(self.call, self._hook.api, state, answer=answer, jitter=random.random)
+        self._operation = self._new_operation(with_id(state), answer=answer)
+
+    def _new_operation(self, state: State | None = None, call: Call | None = None, **more: Any) -> Operation:
+        ledger = self._account.ledger()
+        return Operation(
+            call or self.call, self._hook.api, state, jitter=random.random, ledger=ledger, **more
+        )
 
     # -- running -----------------------------------------------------------------------------
 
@@ -162,7 +174,10 @@ class CallRun:
             streamed = wanted and self._output is not None and self.call.pagination is None
             try:
                 self.last = transport.send(
-                    request, self._intend if recorded else None, self._open_sink if streamed else None
+                    request,
+                    self._intend if recorded else None,
+                    self._open_sink if streamed else None,
+                    self.operation.observe,
                 )
             except StorageError as error:
                 self.last = self._judged(error)
@@ -279,7 +294,7 @@ class CallRun:
         :param state: where the job stands; by default as this run knows.
         :returns: how the call ended; None where there was nothing to cancel.
         """
-        operation = Operation(self.call, self._hook.api, state or self.state, jitter=random.random)
+        operation = self._new_operation(state or self.state)
         event = operation.cancel(reason)
         if event is None:
             if (left := operation.leave(reason)) is not None:
@@ -287,16 +302,21 @@ class CallRun:
             return None
         self._report(event)
         with self._hook.transport() as transport:
-            done = drive(operation, transport.send, on_event=self._report)
+            done = drive(operation, _telling(transport, operation), on_event=self._report)
         if self._journal is not None:
             self._journal.note(operation.state)
         return done
+
+    def end(self) -> None:
+        """Somebody wants the call to end: once its submit is answered, its job is cancelled."""
+        self._killed = "kill"
 
     def time_out(self) -> None:
         """``execution_timeout`` is over."""
         self._timed_out = True
         if self._operation is not None and self._killing.acquire(blocking=False):
             self.cancel("timeout")
+            self._account.emit()
 
     def time_out_deferred(self, left: State | None) -> None:
         """``execution_timeout`` was over while the task was deferred.
@@ -344,6 +364,8 @@ class CallRun:
         finally:
             if not self.killed:
                 self._killing.release()
+            # Nobody may come to do it later.
+            self._account.emit(interrupted=True)
 
     def _task_state(self) -> str | None:
         ti: Any = self._context["ti"]
@@ -356,9 +378,15 @@ class CallRun:
         """Cancel the job of before a Clear, if it still runs; a failure does not hold up the new one."""
         # It is looked at once, whatever its limits: they would end it without a cancel.
         call = replace(self.call, job=replace(self.call.job, max_polls=None))
-        stale = Operation(call, self._hook.api, replace(state, deadline_at=None), jitter=random.random)
+        stale = self._new_operation(replace(with_id(state), deadline_at=None), call)
         with self._hook.transport() as transport:
-            drive(stale, transport.send, until=lambda now: now.polls > state.polls, on_event=self._report)
+            send = _telling(transport, stale)
+            drive(stale, send, until=lambda now: now.polls > state.polls, on_event=self._report)
             if (event := stale.cancel("clear")) is not None:
                 self._report(event)
-                drive(stale, transport.send, on_event=self._report)
+                drive(stale, send, on_event=self._report)
+
+
+def _telling(transport: BlockingTransport, operation: Operation) -> Callable[[Request], Inbound]:
+    """Sends, and tells the operation of each request."""
+    return partial(transport.send, observe=operation.observe)

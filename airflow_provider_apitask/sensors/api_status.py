@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -14,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_apitask.callables import check_callable
+from airflow_provider_apitask.callables import check_callable, check_hooks
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.events import Event
     from airflow_provider_apitask.core.messages import Response
     from airflow_provider_apitask.core.operation import Operation
+    from airflow_provider_apitask.core.records import OperationRecord
     from airflow_provider_apitask.core.state import State
     from airflow_provider_apitask.hooks.api import ApiHook
+    from airflow_provider_apitask.hooks.watching import Watch
+    from airflow_provider_apitask.oplog import Account
 
 __all__ = ["ApiStatusSensor"]
 
@@ -64,6 +68,7 @@ class ApiStatusSensor(BaseSensorOperator):
         Airflow's context, or the dotted path of one: True (or a ``PokeReturnValue``) where it is what
         is waited for, else the sensor goes on waiting. It is called on the worker, when the job has
         succeeded by its status or conditions; a deferred sensor defers again.
+    :param operation_log: who is told of each operation, as of an ``ApiCallOperator``.
     :raises ParameterError: when the DAG is parsed, naming the parameter and what is allowed.
     """
 
@@ -73,6 +78,8 @@ class ApiStatusSensor(BaseSensorOperator):
     ui_color = "#e6f1f2"
     #: Where people can look at the job, once this process knows.
     job_link: str | None = None
+    #: Who watches a test run; None for a task.
+    _watch: Watch | None = None
 
     @quoting_the_author
     def __init__(
@@ -88,6 +95,7 @@ class ApiStatusSensor(BaseSensorOperator):
         deferrable: bool | None = None,
         poke_interval: timedelta | float = 15,
         response_check: Callable[..., Any] | str | None = None,
+        operation_log: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
@@ -105,9 +113,12 @@ class ApiStatusSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.response_check = response_check
         check_callable(response_check, "response_check")
+        self.operation_log = operation_log
+        check_hooks(operation_log)
         self._operation: Operation | None = None
         if handle is None and not wants_link(self.job):
             self.operator_extra_links = ()  # no button that leads nowhere
+        self._account: Account | None = None
         checks.number(self.poke_interval, "poke_interval", above=True)
         check_target(handle, job_id, status_request, self.job)
 
@@ -120,16 +131,20 @@ class ApiStatusSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait for the job, here or on the triggerer."""
-        if not self.deferrable:
-            return super().execute(context)
-        return self._guarded(lambda: self._check_and_defer(context))
+        with self._accounting(context):
+            if not self.deferrable:
+                return super().execute(context)
+            return self._guarded(lambda: self._check_and_defer(context))
 
     def execute_complete(self, context: Context, event: Any, until: float | None = None) -> Any:
         """Go on when the trigger has seen the job end.
 
         :param until: Unix time at which the sensor's ``timeout`` is over.
         """
-        return self._guarded(lambda: self._complete(context, event, until))
+        from airflow_provider_apitask.triggers.handover import records_of_event
+
+        with self._accounting(context, records_of_event(event)):
+            return self._guarded(lambda: self._complete(context, event, until))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check the job once; fetch its result where it has succeeded."""
@@ -174,7 +189,13 @@ class ApiStatusSensor(BaseSensorOperator):
         import time
 
         interval = operation.call.job.poll_interval
-        return replace(self._state(), polls=operation.state.polls, next_at=time.time() + interval)
+        state = operation.state
+        return replace(
+            self._state(),
+            polls=state.polls,
+            next_at=time.time() + interval,
+            operation_id=state.operation_id,
+        )
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -245,6 +266,13 @@ class ApiStatusSensor(BaseSensorOperator):
         value = self._advance(context, hook, operation)
         return self._finish(context, hook, operation, value, until)
 
+    def _accounting(self, context: Context, records: Iterable[OperationRecord] = ()) -> Account:
+        """Begin to take account of what is done, for the operation log."""
+        from airflow_provider_apitask.oplog import Account
+
+        self._account = Account(context["ti"], self.api_conn_id, self.operation_log, records)
+        return self._account
+
     # -- the parts ---------------------------------------------------------------------------
 
     def _advance(self, context: Context, hook: ApiHook, operation: Operation) -> Any:
@@ -256,7 +284,7 @@ class ApiStatusSensor(BaseSensorOperator):
         with hook.transport() as transport:
             done = drive(
                 operation,
-                transport.send,
+                partial(transport.send, observe=operation.observe),
                 until=lambda state: state.phase.waiting and state.polls > polls,
                 on_event=self._report,
             )
@@ -295,13 +323,15 @@ class ApiStatusSensor(BaseSensorOperator):
         from airflow_provider_apitask.hooks.api import ApiHook
 
         named = parse_handle(self.handle).get("api_conn_id") if self.handle is not None else None
-        return ApiHook(self.api_conn_id or named or ApiHook.default_conn_name)
+        conn_id = self.api_conn_id or named or ApiHook.default_conn_name
+        return ApiHook(conn_id) if self._watch is None else self._watch.hook(conn_id)
 
     def _new_operation(self, hook: ApiHook, state: State, answer: Response | None = None) -> Operation:
         import random
 
         from airflow_provider_apitask.core.call import Call, Mode
         from airflow_provider_apitask.core.operation import Operation
+        from airflow_provider_apitask.oplog.account import with_id
 
         call = Call(
             mode=Mode.ASYNC,
@@ -310,7 +340,8 @@ class ApiStatusSensor(BaseSensorOperator):
             max_response_bytes=self.max_response_bytes,
         )
         hook.api.redactor.add(*call.secrets())
-        return Operation(call, hook.api, state, answer=answer, jitter=random.random)
+        ledger = self._account.ledger(hook.api_conn_id) if self._account is not None else None
+        return Operation(call, hook.api, with_id(state), answer=answer, jitter=random.random, ledger=ledger)
 
     def _job_to_follow(self) -> AsyncJob:
         check_target(self.handle, self.job_id, self.status_request, self.job)
@@ -329,7 +360,8 @@ class ApiStatusSensor(BaseSensorOperator):
                 given.setdefault("poll_factor", 2)
                 if self.max_wait:
                     given.setdefault("max_poll_interval", self.max_wait)
-        return AsyncJob.parse(given).compiled()
+        job = AsyncJob.parse(given).compiled()
+        return job if self._watch is None else self._watch.job(job)
 
     def _state(self) -> State:
         """Where the wait begins."""
@@ -370,4 +402,7 @@ class ApiStatusSensor(BaseSensorOperator):
             store.set(_STATE_KEY, record)
 
     def _report(self, event: Event) -> None:
-        self.log.info("%s", event.message)
+        if self._watch is not None:
+            self._watch.event(event)
+        else:
+            self.log.info("%s", event.message)

@@ -123,7 +123,10 @@ class ApiStatusTrigger(BaseTrigger):
                 state = await self._wait()
         except ApiTaskError as error:
             state = self._failed(error)
-        yield TriggerEvent(event_of(state, left=self._progress is not None and self._progress.left))
+        ledger = self._operation.ledger if self._operation is not None else None
+        records = ledger.take() if ledger is not None else []
+        left = self._progress is not None and self._progress.left
+        yield TriggerEvent(event_of(state, left, records))
 
     async def on_kill(self) -> None:
         """Cancel the job, or say that it goes on, where a person has ended the task (Airflow 3.3).
@@ -147,8 +150,10 @@ class ApiStatusTrigger(BaseTrigger):
         """The operation, from the arguments and what an earlier run of this trigger has kept."""
         from airflow_provider_apitask.core.call import Call, Mode
         from airflow_provider_apitask.core.job import AsyncJob
+        from airflow_provider_apitask.core.ledger import Ledger
         from airflow_provider_apitask.core.operation import Operation
         from airflow_provider_apitask.core.portable import unpack
+        from airflow_provider_apitask.oplog.account import new_id, owner_of, with_id
         from airflow_provider_apitask.triggers.progress import Progress
 
         await pool.turn()
@@ -164,7 +169,8 @@ class ApiStatusTrigger(BaseTrigger):
         self._progress = Progress(self.task_instance, call.job, self.since)
         state = await self._progress.restored(state)
         await pool.turn()
-        return Operation(call, api, state, jitter=random.random)
+        ledger = Ledger(owner_of(self.task_instance, self.api_conn_id), new_id)
+        return Operation(call, api, with_id(state), jitter=random.random, ledger=ledger)
 
     async def _drive(self, operation: Operation, pool: ClientPool) -> State:
         from airflow_provider_apitask.core.pacing import spread_check
@@ -202,7 +208,7 @@ class ApiStatusTrigger(BaseTrigger):
         async with pool.use(self.api_conn_id) as client:
             # What comes back is redacted with the credentials that went along.
             operation.api = client.api
-            inbound = await client.transport.send(request)
+            inbound = await client.transport.send(request, operation.observe)
         await pool.turn()
         return inbound
 
@@ -210,6 +216,7 @@ class ApiStatusTrigger(BaseTrigger):
         await _client_imported()  # it may not have come to that
         from airflow_provider_apitask.drivers.event_loop import drive
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
+        from airflow_provider_apitask.oplog import aemit
         from airflow_provider_apitask.triggers.kill import atask_state, reason_of
 
         pool = pool_of_this_loop()
@@ -242,6 +249,9 @@ class ApiStatusTrigger(BaseTrigger):
                     until=lambda state: state.phase is not Phase.CANCEL,
                     on_event=self._report,
                 )
+                if operation.ledger is not None:
+                    # No worker comes after it.
+                    await aemit(operation.ledger.take())
         except Exception:
             self.log.exception("The job could not be cancelled")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -18,6 +18,7 @@ from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Response
 from airflow_provider_apitask.core.portable import as_carried
+from airflow_provider_apitask.core.records import OperationRecord
 from airflow_provider_apitask.core.redaction import Redactor, is_credential_name, is_secret_name
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.urls import wire_text
@@ -39,6 +40,7 @@ __all__ = [
     "pull_answer",
     "push_answer",
     "push_link",
+    "records_of_event",
     "refuse_stored_secrets",
     "state_of_event",
     "take_event",
@@ -51,17 +53,35 @@ ANSWER_KEY = "api_job_answer"
 #: Longest body that goes this way, bytes; a longer one is fetched again by the worker.
 _MAX_ANSWER = 1024 * 1024
 _EVENT_VERSION = 1
+#: Longest list of records in an event.
+_MOST_RECORDS = 50
 #: What a warning quotes of a number, characters.
 _LONGEST_NUMBER = 40
 
 
-def event_of(state: State, left: bool = False) -> dict[str, Any]:
+def event_of(state: State, left: bool = False, records: Sequence[OperationRecord] = ()) -> dict[str, Any]:
     """The payload of the trigger's event.
 
     :param left: whether something was kept for a restart, and has to be removed.
+    :param records: what the trigger did, for the worker to give to the operation log.
     """
-    event = {"version": _EVENT_VERSION, "state": state.to_dict()}
+    event: dict[str, Any] = {"version": _EVENT_VERSION, "state": state.to_dict()}
+    if records:
+        # It is stored and logged whole: the newest are enough of a trigger that logs in for ever.
+        event["records"] = [record.to_dict() for record in records[-_MOST_RECORDS:]]
     return {**event, "left": True} if left else event
+
+
+def records_of_event(event: Any) -> list[OperationRecord]:
+    """What the trigger did; what cannot be read of it is left out, as the job matters more."""
+    records = event.get("records") if isinstance(event, Mapping) else None
+    found = []
+    for record in records if isinstance(records, list) else ():
+        try:
+            found.append(OperationRecord.from_dict(record))
+        except (ApiTaskError, KeyError, TypeError, ValueError) as error:
+            log.warning("A record of the trigger cannot be read, and is not logged: %s", error)
+    return found
 
 
 def take_event(context: Context, event: Any) -> tuple[State, Response | None]:

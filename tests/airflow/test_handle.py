@@ -42,6 +42,7 @@ def test_fields() -> None:
         "deadline_at": "2026-02-02T02:41:00.000+00:00",
         "polls": 3,
         "values": {"run": 5},
+        "operation_id": None,
     }
     assert json.loads(json.dumps(handle)) == handle
     for name in handle:

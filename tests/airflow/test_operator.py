@@ -83,7 +83,7 @@ def test_job_is_submitted_once_before_deferring(jobs: JobServer, comms: Comms) -
     assert resume.timeout == timedelta(minutes=7)
     assert comms.pushed("t", "api_job")["phase"] == "poll"
     payload = awaited(resume.trigger, context["ti"])
-    assert set(payload) == {"version", "state"}
+    assert set(payload) == {"version", "state", "records"}
     assert task.execute_complete(context, payload) == ENDED
     # The last answer holds the result and was handed over: nobody asked for it again.
     assert methods(jobs) == ["POST /jobs", *["GET /jobs/job-1"] * 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ class Later:
         (5, 5),
         (1.5, 1.5),
         ("7", 7.0),
+        (Decimal("1.5"), 1.5),
         (timedelta(minutes=2), 120),
         ("{{ x }}", "{{ x }}"),
         (0, 0),
@@ -39,7 +41,10 @@ def test_number(value: Any, number: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [-1, "x", "", True, [], {}, float("nan"), float("inf"), "inf", "nan", 1e12, b"5", timedelta(seconds=-1)],
+    [
+        *(-1, "x", "", True, [], {}, float("nan"), float("inf"), "inf", "nan", 1e12, Decimal("sNaN"), b"5"),
+        timedelta(seconds=-1),
+    ],
 )
 def test_no_number(value: Any) -> None:
     with pytest.raises(ParameterError, match=r"^p must be a number of at least 0, not ") as caught:

@@ -15,8 +15,9 @@ from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.jobs import airflow_dag_run
 from demo.processes import wait_until
 from tests.airflow.helpers import Comms, Connect, call, context_for, deferred, needs_store
+from tests.systems.shell import Shell
 from tests.systems.stack import Stack, airflow_connection
-from tests.systems.ways import BOTH, carry_out, kill
+from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -194,3 +195,23 @@ def test_deadline_sets_the_run_to_failed(rest: Stack) -> None:
     with pytest.raises(exceptions.JobTimedOutError):
         carry_out(dag_run(run_id, 600, job={"deadline": 3}))
     assert state_of(rest, run_id) == "failed"
+
+
+@BOTH
+@pytest.mark.feature("airflow", "operation log")
+def test_operation_log(rest: Stack, deferrable: bool) -> None:
+    log, run_id = Kept(), next(IDS)
+    carry_out(dag_run(run_id, deferrable=deferrable, operation_log=log))
+    assert [one for one in log.told if one[0] != "login"] == [("invoke", "success"), ("poll", "success")]
+    assert (log.records[-1].job_id, log.records[-1].job_status) == (run_id, "success")
+    assert rest.airflow.password not in repr(log.records)
+
+
+@pytest.mark.feature("airflow", "test run")
+def test_test_run(rest: Stack, shell: Shell) -> None:
+    shell.connect("airflow_api", **airflow_connection(rest.airflow))
+    conf = {"dag": DAG, "conf": {"seconds": 0.5, "fail": False}}
+    with shell.test_run("airflow_dag_run", "run_dag", conf) as run:
+        assert run.finish() == 0
+    assert (run.value["dag_id"], run.value["state"]) == (DAG, "success")
+    assert rest.airflow.password not in run.text

@@ -24,7 +24,8 @@ from tests.systems.servers.informatica import (
     InformaticaServer,
     Task,
 )
-from tests.systems.ways import BOTH, carry_out, kill
+from tests.systems.shell import Shell
+from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 ACTIVITY = "/saas/api/v2/activity/activityLog"
 #: As in the example DAG.
@@ -115,7 +116,11 @@ def test_login_that_is_refused_tells_the_error_object_and_no_password(
 @pytest.mark.feature("informatica", "credential")
 @BOTH
 def test_session_that_expires_while_the_job_runs(informatica: InformaticaServer, deferrable: bool) -> None:
-    informatica.once("GET", ACTIVITY, lambda r: informatica.expire_sessions() or informatica.unscripted(r))
+    def expired(request: Recorded) -> Answer:
+        informatica.expire_sessions()
+        return informatica.unscripted(request)
+
+    informatica.once("GET", ACTIVITY, expired)
     assert carry_out(start(deferrable=deferrable))[0]["state"] == 1
     assert len(informatica.runs) == 1
     assert informatica.logins >= 2
@@ -283,6 +288,33 @@ def test_stop_that_is_refused_is_told(
 
 def replace_body(job: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     return {**job, "cancel_request": {**job["cancel_request"], "body": body}}
+
+
+@BOTH
+@pytest.mark.feature("informatica", "operation log")
+def test_operation_log(informatica: InformaticaServer, deferrable: bool) -> None:
+    log = Kept()
+    with pytest.raises(exceptions.JobFailedError):
+        carry_out(start(BROKEN, deferrable=deferrable, operation_log=log))
+    assert [one for one in log.told if one[0] != "login"] == [("invoke", "success"), ("poll", "failed")]
+    poll = log.records[-1]
+    assert poll.job_id in (1, "1")
+    assert "table ORDERS does not exist" in (poll.error_message or "")
+    secrets = [PASSWORD, *(request.header("icSessionId") or PASSWORD for request in informatica.history)]
+    assert [secret for secret in secrets if secret in repr(log.records)] == []
+
+
+@pytest.mark.once
+@pytest.mark.feature("informatica", "test run")
+@pytest.mark.parametrize("task", [NIGHTLY, BROKEN], ids=["succeeds", "fails"])
+def test_test_run(informatica: InformaticaServer, shell: Shell, task: Task) -> None:
+    extra = {**SESSION, "session_endpoint": f"{informatica.url}/ma/api/v2/user/login", "allow_http": True}
+    shell.connect("informatica", host=informatica.api_url, login=LOGIN, password=PASSWORD, extra=extra)
+    with shell.test_run("informatica", "run_task", {"task": task.id, "type": task.type}) as run:
+        assert run.finish() == (1 if task.fails else 0)
+    assert (BROKEN.fails and "table ORDERS does not exist" in run.text) is task.fails
+    assert [started.task for started in informatica.runs] == [task]
+    assert PASSWORD not in run.text
 
 
 # -- the stand-in's callback ---------------------------------------------------------------------

@@ -19,7 +19,8 @@ from demo.pygeoapi_service import PygeoapiService
 from tests.airflow.helpers import Comms, Connect, awaited, call, context_for, deferred, needs_store
 from tests.support import Answer
 from tests.support.scripted_server import ScriptedServer
-from tests.systems.ways import BOTH, carry_out, kill
+from tests.systems.shell import Shell
+from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 pytestmark = pytest.mark.e2e
 
@@ -182,12 +183,15 @@ def test_server_that_does_not_answer_for_a_while(
 def paused(pygeoapi: PygeoapiService, since: Since) -> Iterator[None]:
     """Stop the server's process for 1.5 seconds, once it was asked for a status."""
 
+    assert pygeoapi.child is not None
+    processes = pygeoapi.child.processes()
+
     def pause() -> None:
         since.wait_for(1, "GET", None)
-        for running in pygeoapi.child.processes():
+        for running in processes:
             running.suspend()
         time.sleep(1.5)
-        for running in pygeoapi.child.processes():
+        for running in processes:
             running.resume()
 
     pauser = threading.Thread(target=pause)
@@ -214,3 +218,21 @@ def test_inputs_and_format_of_the_result(pygeoapi: PygeoapiService, csv: bool) -
     result = carry_out(process(inputs={"csv": csv}))
     assert isinstance(result, str) is csv
     assert "slept" in result
+
+
+@BOTH
+@pytest.mark.feature("ogc", "operation log")
+def test_operation_log(pygeoapi: PygeoapiService, deferrable: bool) -> None:
+    log = Kept()
+    carry_out(process(deferrable=deferrable, operation_log=log))
+    assert log.told == [("invoke", "success"), ("poll", "success"), ("result", "success")]
+    assert [record.http_status for record in log.records] == [201, 200, 200]
+    assert len({record.job_id for record in log.records}) == 1
+
+
+@pytest.mark.feature("ogc", "test run")
+def test_test_run(pygeoapi: PygeoapiService, shell: Shell) -> None:
+    shell.connect("pygeoapi", host=pygeoapi.url, extra={"allow_http": True})
+    with shell.test_run("ogc_process", "run_process", {"seconds": 1, "fail": False}) as run:
+        assert run.finish() == 0
+    assert run.value == {"slept": 1, "greeting": "Hello after 1 s of work"}

@@ -14,7 +14,8 @@ from tests.airflow.helpers import Comms, Connect, awaited, call, clock, context_
 from tests.support import Answer, Recorded
 from tests.support.real.tls import Certificates
 from tests.systems.servers.sap import LOGIN, PASSWORD, SapServer
-from tests.systems.ways import BOTH, carry_out, kill
+from tests.systems.shell import Shell
+from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 WEEK = 7 * 24 * 3600.0  # seconds
 #: The words of the page; by default they are understood as well.
@@ -185,7 +186,12 @@ def test_csrf_token_that_has_expired_is_fetched_again(system: Callable[..., SapS
     job = {**BY_LOCATION, "cancel_request": {"method": "DELETE"}}
     csrf = {"require_csrf_token": True, "csrf_token_endpoint": "/api/token"}
     task = task_of(**ASYNC, **csrf, body={"seconds": 60}, job=job, deferrable=False)
-    sap.once("GET", "/api/jobs/1", lambda request: sap.rotate() or sap.unscripted(request))
+
+    def expired(request: Recorded) -> Answer:
+        sap.rotate()
+        return sap.unscripted(request)
+
+    sap.once("GET", "/api/jobs/1", expired)
     kill(task, sap, comms, "/api/jobs/1")
     assert len(sap.requests("GET", "/api/token")) == 2
     assert [r.path for r in sap.requests("DELETE")] == ["/api/jobs/1", "/api/jobs/1"]
@@ -400,3 +406,89 @@ def test_what_a_task_leaves_for_people(sap: SapServer, comms: Comms, deferrable:
     handle = comms.pushed("t", "api_job")
     assert (handle["job_id"], handle["status_url"]) == ("1", f"{sap.url}/api/jobs/1")
     assert handle["submitted_at"].startswith("20")
+
+
+@BOTH
+@pytest.mark.feature("sap", "operation log")
+@pytest.mark.parametrize("fail", [False, True])
+def test_operation_log(system: Callable[..., SapServer], fail: bool, deferrable: bool) -> None:
+    sap, log = system(csrf="any"), Kept()
+    body = {"seconds": 0.1, "fail": fail}
+    given = {**ASYNC, "job": BY_LOCATION, "require_csrf_token": True, "body": body}
+    task = task_of(**given, deferrable=deferrable, operation_log=log)
+    if fail:
+        with pytest.raises(exceptions.JobFailedError):
+            carry_out(task)
+    else:
+        carry_out(task)
+    polled = "failed" if fail else "success"
+    # The token comes with an answer of 405.
+    assert log.told == [("login", "success"), ("invoke", "success"), ("poll", polled)]
+    _, invoke, poll = log.records
+    assert (invoke.method, invoke.url, invoke.http_status) == ("POST", f"{sap.url}/api/jobs", 202)
+    assert (poll.job_id, poll.job_status) == ("1", "FAILED" if fail else "COMPLETED")
+    assert ("SALES_ORDERS is locked" in (poll.error_message or "")) is fail
+    assert PASSWORD not in repr(log.records)
+
+
+# -- test run ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tried(system: Callable[..., SapServer], shell: Shell, certificates: Certificates) -> SapServer:
+    """The system, and the connection ``sap`` to it for whoever tries the example."""
+    server = system(csrf="separate")
+    extra = {"ca_bundle": certificates.ca_file}
+    shell.connect("sap", host=server.url, login=LOGIN, password=PASSWORD, extra=extra)
+    return server
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_shows_progress_and_success(tried: SapServer, shell: Shell) -> None:
+    with shell.test_run("sap_datasphere", "load", {"seconds": 0.5}) as run:
+        assert run.finish() == 0
+    assert run.value["status"] == "COMPLETED"
+    said = [step["message"] for step in run.steps if step["kind"] == "event"]
+    assert any("status 'RUNNING'" in line for line in said)
+    assert len(tried.tasks) == 1  # the other task of the DAG takes no part
+    assert PASSWORD not in run.text
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_shows_errors(tried: SapServer, shell: Shell) -> None:
+    with shell.test_run("sap_datasphere", "load", {"seconds": 0, "fail": True}) as run:
+        assert run.finish() == 1
+    assert "SALES_ORDERS is locked" in run.text
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_has_no_five_minutes(tried: SapServer, shell: Shell) -> None:
+    tried.once("GET", "/api/jobs/1", Answer(503))
+    with shell.test_run("sap_datasphere", "load", {"seconds": 0}) as run:
+        assert run.finish() == 1
+    assert len(tried.requests("GET", "/api/jobs/1")) == 1
+    assert "503" in run.text
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_ends_the_one_that_still_runs(tried: SapServer, shell: Shell) -> None:
+    with shell.test_run("sap_datasphere", "load", {"seconds": 600}) as first:
+        first.until("event", "status 'RUNNING'")
+        with shell.test_run("sap_datasphere", "load", {"seconds": 0}) as second:
+            assert second.finish() == 0
+        assert first.finish() != 0
+    assert [task.status for task in tried.tasks] == ["CANCELLED", "COMPLETED"]
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_can_be_cancelled(tried: SapServer, shell: Shell) -> None:
+    with shell.test_run("sap_datasphere", "load", {"seconds": 600}) as run:
+        run.until("event", "status 'RUNNING'")
+        run.interrupt()
+        assert run.finish() == 130
+    assert tried.tasks[0].cancelled

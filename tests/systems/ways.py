@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import pytest
 
 from airflow_provider_apitask import exceptions
+from airflow_provider_apitask.core.records import OperationRecord
 from airflow_provider_apitask.drivers import blocking
 from airflow_provider_apitask.triggers import api_status
 from tests.airflow.helpers import (
@@ -22,7 +24,7 @@ from tests.airflow.helpers import (
     run,
 )
 
-__all__ = ["BOTH", "carry_out", "kill"]
+__all__ = ["BOTH", "Kept", "Waiting", "carry_out", "kill"]
 
 #: Waits on a worker, waits on the triggerer.
 BOTH = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
@@ -35,6 +37,22 @@ class Waiting(Protocol):
 
     def wait_for(self, count: int, method: str, path: str | None) -> None:
         """Block until so many such requests arrived; a path of None is any."""
+
+
+class Kept:
+    """An operation log that keeps what it is given; for ``operation_log`` of a task."""
+
+    def __init__(self) -> None:
+        self.records: list[OperationRecord] = []
+
+    def write(self, records: Sequence[OperationRecord]) -> None:
+        """Take records, as a sink does."""
+        self.records += records
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """What was done, and how it ended."""
+        return [(record.subtype.value, record.status.value) for record in self.records]
 
 
 def carry_out(task: Any, **more: Any) -> Any:
@@ -71,7 +89,7 @@ def _killed_on_worker(task: Any, server: Waiting, path: str | None) -> None:
     told = threading.Event()
     killer = threading.Thread(target=on_kill)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(blocking.drive.__kwdefaults__, "sleep", sleep)
+        patch.setitem(blocking.drive.__kwdefaults__ or {}, "sleep", sleep)
         killer.start()
         with pytest.raises((exceptions.JobCancelledError, KilledError)):
             task.execute(context_for(task))

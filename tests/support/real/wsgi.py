@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl
@@ -231,6 +231,8 @@ class _Waitress:
     def stop(self) -> None:
         # Workers first: they wake the loop through a pipe that is closed with the connections.
         self._dispatcher.shutdown(timeout=_STOP_SECONDS)
-        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._map))
+        # A loop that is awake already may close the pipe before it is written to.
+        with suppress(OSError):
+            self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._map))
         for thread in (self._loop, *self._dispatcher.started):
             thread.join(_STOP_SECONDS)

@@ -16,4 +16,4 @@ with DAG(dag_id="sleepy", schedule=None, params={"seconds": 0.0, "fail": False})
             raise RuntimeError("asked to fail")
         return {"slept": params["seconds"]}
 
-    work()
+    work()  # type: ignore[call-arg]  # Airflow gives it the params of the DAG

@@ -105,8 +105,8 @@ class SapServer(ScriptedServer):
             case "POST" | "PUT", ["api", "jobs"]:
                 return self._start_job(request)
             case "POST" | "PUT", ["api", "runs"]:
-                task = self._new(request)
-                return Answer(202, {"runId": task.id, "status": task.status})
+                run = self._new(request)
+                return Answer(202, {"runId": run.id, "status": run.status})
             case "GET", ["api", "jobs", number] | ["api", "runs", number, "status"]:
                 task = self._find(number)
                 return _unknown(number) if task is None else Answer(json=task.answer())

@@ -1,0 +1,51 @@
+"""Where a command writes to, and what of Airflow's logs is seen."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import IO, Any
+
+__all__ = ["prepared_output", "quiet"]
+
+#: The level below which nothing is shown of Airflow's logs.
+_shown = logging.WARNING
+
+
+def prepared_output() -> IO[str]:
+    """Standard output for the command alone, its connections and variables read as Airflow's servers do.
+
+    Whatever else writes there (logs, a ``print`` in a DAG file) goes to standard error from now on, so that
+    the output can be read by a program.
+    """
+    import structlog
+
+    # Connections and variables are those that Airflow's database has, too.
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    # In place, for the loggers that have been made.
+    structlog.get_config()["processors"].insert(0, _drop)
+    quiet(logging.WARNING)
+    sys.stdout.flush()
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="backslashreplace")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return out
+
+
+def quiet(level: int) -> int:
+    """Show of Airflow's logs what is of this level or above.
+
+    :returns: the level before.
+    """
+    global _shown
+    before, _shown = _shown, level
+    logging.disable(level - 1)
+    return before
+
+
+def _drop(logger: Any, method: str, event: Any) -> Any:
+    import structlog
+
+    if structlog.processors.NAME_TO_LEVEL.get(method, logging.CRITICAL) < _shown:
+        raise structlog.DropEvent
+    return event
