@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -157,4 +156,130 @@ def test_a_callback_wakes_the_task_and_is_confirmed(called: Called) -> None:
     assert called.airflow.api.xcom("confirmed", "good", "call")["rows"] == 3
     assert call(job.url) == 200, "late"
     assert called.state("confirmed", "good") == "success"
-    called.tell("while deferred, twice, and late", "200 ×3", "confirmed by a status request; success once")
+    called.tell("while deferred, twice, and late", "200, 3 x", "confirmed by a status request; success once")
+
+
+def test_no_success_without_confirmation(called: Called) -> None:
+    called.run("confirmed", "lied")
+    job = called.deferred("confirmed", "lied")
+    time.sleep(2)
+    checks = len(job.checks)
+    assert call(job.url) == 200
+    # The callback says COMPLETED, the status does not: it is believed, and asked for at the usual pace now.
+    end = time.monotonic() + 30
+    while len(job.checks) < checks + 3 and time.monotonic() < end:
+        time.sleep(0.2)
+    assert len(job.checks) >= checks + 3
+    assert called.state("confirmed", "lied") not in ("success", "failed")
+    job.status = "failed"
+    assert called.ended("confirmed", "lied") == "failed"
+    called.tell("says COMPLETED, the status says running", 200, "checked every second; the status decides")
+
+
+EARLY = {"early": "confirmed", "early-alone": "alone", "early-worker": "confirmed_on_worker"}
+
+
+def test_before_the_answer_to_the_submit(called: Called) -> None:
+    codes: list[int] = []
+    for name, dag_id in EARLY.items():
+
+        def at_once(job: Job) -> None:
+            job.status = "completed"
+            codes.append(call(job.url, {"status": "COMPLETED", "runId": int(job.id)}))
+
+        called.service.before[name] = at_once
+        called.run(dag_id, name)
+    for name, dag_id in EARLY.items():
+        assert called.ended(dag_id, name) == "success", called.log(dag_id, name)
+        events = [event["event"] for event in called.airflow.api.event_log(dag_id, name, "call")]
+        assert "deferred" not in events, "the callback was there before the task would have been deferred"
+    assert codes == [200, 200, 200]
+    called.tell("before the submit's answer", 200, "taken before the task is deferred: success")
+
+
+def test_without_a_status_the_callback_decides(called: Called) -> None:
+    for name in ("ok", "failed", "unknown"):
+        called.run("alone", f"alone-{name}")
+    outcomes = {"ok": ("COMPLETED", "success"), "failed": ("FAILED", "failed"), "unknown": ("HMM", "failed")}
+    for name, (word, _) in outcomes.items():
+        job = called.deferred("alone", f"alone-{name}")
+        assert call(job.url, {"status": "COMPLETED", "runId": "another"}) == 200
+        assert call(job.url, {"status": "RUNNING", "runId": int(job.id)}) == 200
+        assert call(job.url, {**SAMPLE, "runId": int(job.id), "status": word}) == 200
+        assert not job.checks
+    for name, (_, state) in outcomes.items():
+        assert called.ended("alone", f"alone-{name}") == state, called.log("alone", f"alone-{name}")
+    log = called.log("alone", "alone-ok")
+    assert "'another', which is not that of this job" in log
+    assert called.airflow.api.xcom("alone", "alone-ok", "call")["objectName"] == "taskName"
+    assert called.airflow.api.xcom("alone", "alone-ok", "call", "api_callback") is None
+    assert "is in none of the lists" in called.log("alone", "alone-unknown")
+    called.tell("no status request: another job's id", 200, "ignored, waits on")
+    called.tell("no status request: RUNNING, then COMPLETED", 200, "success, the payload is the result")
+    called.tell("no status request: FAILED, or an unknown word", 200, "failed, the error names it")
+
+
+def test_what_is_refused(called: Called) -> None:
+    called.run("confirmed", "refused")
+    job = called.deferred("confirmed", "refused")
+    base, _, token = job.url.rpartition("/")
+    payload, _, signature = token.rpartition(".")
+    flipped = "A" if payload[5] != "A" else "B"
+    ending = "AA" if signature[-2:] != "AA" else "BB"
+    tampered = {
+        "forged": f"{base}/{'x' * len(token)}",
+        "tampered with: the payload": f"{base}/{payload[:5]}{flipped}{payload[6:]}.{signature}",
+        "tampered with: the signature": f"{base}/{payload}.{signature[:-2]}{ending}",
+        "no token": f"{base}/",
+        "a token that is very long": f"{base}/{token}{'a' * 5000}",
+    }
+    for what, url in tampered.items():
+        assert call(url) == 404, what
+        called.tell(what, 404, "nothing")
+    assert requests.get(job.url, timeout=10).status_code == 404
+    big = json.dumps({"status": "COMPLETED", "pad": "x" * 70_000}).encode()
+    assert requests.post(job.url, data=big, timeout=10).status_code == 413
+    assert requests.post(job.url, data=iter([big]), timeout=10).status_code == 413
+    called.tell("oversized, with and without its length", 413, "nothing")
+    codes = {call(job.url, {"status": "running", "n": n}) for n in range(15)}
+    assert 429 in codes
+    called.tell("too often", "200, 429", "the first ones count, the rest is refused with Retry-After")
+    job.status = "completed"
+    time.sleep(6)
+    call(job.url)
+    assert called.ended("confirmed", "refused") == "success"
+
+
+def test_expired_and_never(called: Called) -> None:
+    called.run("alone", "expired", expires=8)
+    called.run("alone", "never", deadline=8)
+    job = called.job("expired")
+    called.job("never")
+    assert called.ended("alone", "never") == "failed"
+    assert "was not called back for until its deadline" in called.log("alone", "never")
+    called.tell("never", "-", "failed at the deadline, or when the URL expires")
+    assert called.ended("alone", "expired") == "failed"
+    assert call(job.url) == 404
+    called.tell("expired", 404, "nothing")
+
+
+def test_never_where_the_status_can_be_asked_for_the_slow_checks_find_out(called: Called) -> None:
+    called.run("confirmed", "silent", poll_interval=5)
+    job = called.deferred("confirmed", "silent")
+    job.status = "completed"
+    assert called.ended("confirmed", "silent") == "success"
+    called.tell("never, with a status request", "-", "the slow checks see the end: success")
+
+
+def test_the_url_is_nowhere_to_be_read(called: Called) -> None:
+    tokens = {name: job.url.rpartition("/")[2] for name, job in called.service.jobs.items()}
+    assert len(tokens) >= 9
+    found = [
+        (str(path.relative_to(called.folder)), name)
+        for path in called.folder.rglob("*")
+        if path.is_file() and path.suffix != ".py"
+        for name, token in tokens.items()
+        if token.encode() in path.read_bytes()
+    ]
+    assert not found, "logs, the database with XComs, rendered fields, trigger rows and states"
+    assert urlsplit(next(iter(called.service.jobs.values())).url).path.startswith("/apitask/callback/")

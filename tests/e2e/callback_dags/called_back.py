@@ -15,7 +15,7 @@ with DAG(dag_id="confirmed", schedule=None, max_active_runs=16):
         endpoint="/jobs",
         body=SUBMIT,
         job={"status_request": "/jobs/{id}", "poll_interval": 1},
-        callback=True,
+        callback={"poll_interval": "{{ dag_run.conf.get('poll_interval', 300) }}"},
     )
 
 with DAG(dag_id="confirmed_on_worker", schedule=None):
