@@ -62,16 +62,6 @@ class Callback(ValueObject):
                 check_path(path, parameter)
 
     @classmethod
-    def given(cls, value: Any) -> Any:
-        """Read what an author gives: True is a callback with defaults, False and None are none.
-
-        :raises ParameterError: naming the field and what is allowed.
-        """
-        if value is None or value is False:
-            return None
-        return cls.parse({} if value is True else value)
-
-    @classmethod
     def as_template(cls, value: Any, parameter: str = "") -> Any:
         """Return it as the plain dict that Jinja can render, checked; None where there is none."""
         if isinstance(value, bool):

@@ -16,11 +16,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_apitask.core.checks import rendered
 from airflow_provider_apitask.core.errors import ApiTaskError, ConnectionFieldError
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.oplog import aemit, triggerer
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.api import Api
     from airflow_provider_apitask.core.call import Call
     from airflow_provider_apitask.core.events import Event
+    from airflow_provider_apitask.core.ledger import Ledger
     from airflow_provider_apitask.core.messages import Request
     from airflow_provider_apitask.core.operation import Inbound, Operation
     from airflow_provider_apitask.hooks.clients import ClientPool
@@ -54,6 +56,8 @@ class ApiStatusTrigger(BaseTrigger):
     #: Where the job stands, once this process waits for it.
     _operation: Operation | None = None
     _progress: Progress | None = None
+    #: Of what it does, for the operation log.
+    _ledger: Ledger | None = None
 
     def __init__(
         self,
@@ -128,8 +132,13 @@ class ApiStatusTrigger(BaseTrigger):
                 state = await self._wait()
         except ApiTaskError as error:
             state = self._failed(error)
-        ledger = self._operation.ledger if self._operation is not None else None
-        records = ledger.take() if ledger is not None else []
+        except BaseException:
+            if self._ledger is not None:
+                triggerer.interrupted(self._ledger)
+            raise
+        records = self._ledger.take() if self._ledger is not None else []
+        if self._ledger is not None:
+            triggerer.ended(self._ledger, records)
         left = self._progress is not None and self._progress.left
         yield TriggerEvent(event_of(state, left, records))
 
@@ -179,7 +188,8 @@ class ApiStatusTrigger(BaseTrigger):
         self._progress = Progress(self.task_instance, call.job, self.since)
         state = await self._progress.restored(state)
         await pool.turn()
-        ledger = Ledger(owner_of(self.task_instance, self.api_conn_id), new_id)
+        ledger = self._ledger = Ledger(owner_of(self.task_instance, self.api_conn_id), new_id)
+        triggerer.began(ledger)
         return Operation(call, api, with_id(state), jitter=random.random, ledger=ledger)
 
     async def _drive(self, operation: Operation, pool: ClientPool) -> State:
@@ -227,7 +237,6 @@ class ApiStatusTrigger(BaseTrigger):
         from airflow_provider_apitask.core.callback import alone
         from airflow_provider_apitask.drivers.event_loop import drive
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
-        from airflow_provider_apitask.oplog import aemit
         from airflow_provider_apitask.triggers.callbacks import has_ended
         from airflow_provider_apitask.triggers.kill import atask_state, reason_of
 
@@ -265,8 +274,11 @@ class ApiStatusTrigger(BaseTrigger):
                     on_event=self._report,
                 )
                 if operation.ledger is not None:
+                    records = operation.ledger.take()
+                    triggerer.ended(operation.ledger, records)
                     # No worker comes after it.
-                    await aemit(operation.ledger.take())
+                    await aemit(records)
+                    triggerer.drain_soon()
         except Exception:
             self.log.exception("The job could not be cancelled")
 
