@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.hooks.connection import DEFAULT_TIMEOUT
 from tests.airflow.helpers import Comms, Connect, TaskInstance, call
+from tests.airflow.oplog_support import Log, new_log
 from tests.support import Answer, refused_url
 from tests.systems.servers.qarion import (
     API_KEY,
@@ -21,6 +24,7 @@ from tests.systems.servers.qarion import (
     PASSWORD,
     QarionServer,
 )
+from tests.systems.shell import Shell
 from tests.systems.ways import carry_out, kill
 
 #: What stands in the credential store there, as fields of a connection.
@@ -434,3 +438,67 @@ def test_example_5_validation(qarion: QarionServer) -> None:
     qarion.once("GET", "/data", Answer(200, {"data": []}))
     with pytest.raises(exceptions.ResponseValidationError, match="timestamp"):
         carry_out(task)
+
+
+# -- history, test run ---------------------------------------------------------------------------
+
+#: As it stands on the page.
+HISTORY = """
+SELECT
+operation_id,
+operation_subtype,
+flow_id,
+task_id,
+status,
+success,
+operation_details
+FROM xt_operation_logs
+WHERE operation_type = 'api_call'
+ORDER BY start_time DESC;
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def log(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    """The database that the operation log is kept in."""
+    yield from new_log(request.param, tmp_path, monkeypatch)
+
+
+@pytest.mark.feature("qarion", "operation log")
+def test_history_by_the_query_of_the_page(qarion: QarionServer, connect: Connect, log: Log) -> None:
+    connect(qarion.url, **CREDENTIALS["basic"])
+    rules = {"required_fields": ["total"]}
+    carry_out(post(task_id="create", operation_log="sql"))
+    with pytest.raises(exceptions.ResponseValidationError):
+        carry_out(get(task_id="check", response_validation=rules, operation_log="sql"))
+    qarion.once("GET", "/data", Answer(422, {"error": "the table is locked"}))
+    with pytest.raises(exceptions.RequestFailedError):
+        carry_out(get(task_id="fetch", operation_log="sql"))
+    rows = log.rows(HISTORY)
+    seen = [(row.operation_subtype, row.flow_id, row.task_id, row.status, bool(row.success)) for row in rows]
+    assert seen == [
+        ("invoke", "d", "fetch", "failed", False),
+        ("invoke", "d", "check", "failed", False),
+        ("invoke", "d", "create", "success", True),
+    ]
+    assert len({row.operation_id for row in rows}) == 3
+    _, check, create = (json.loads(row.operation_details) for row in rows)
+    # What the page promises: URL, method, status code, response size, validation results, error messages.
+    assert (create["url"], create["method"], create["http_status"]) == (f"{qarion.url}/records", "POST", 201)
+    assert create["bytes_received"] > 0
+    assert check["validation"] == "failed"
+    (row,) = log.rows("SELECT error_message FROM xt_operation_logs WHERE task_id = 'fetch'")
+    assert "the table is locked" in row.error_message
+    assert PASSWORD not in repr(rows)
+
+
+@pytest.mark.once
+@pytest.mark.feature("qarion", "test run")
+@pytest.mark.parametrize(("status", "code"), [("success", 0), ("error", 1)])
+def test_test_run(qarion: QarionServer, shell: Shell, status: str, code: int) -> None:
+    shell.connect("qarion", host=qarion.url, extra={"allow_http": True})
+    with shell.test_run("qarion", "validated_api", {"status": status}) as run:
+        assert run.finish() == code
+    assert code or run.value["data"] == [1, 2, 3]
+    assert ('found \\"error\\"' in run.text) is bool(code)
+    assert [request.target for request in qarion.history] == [f"/data?status={status}"]
