@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.hooks.connection import DEFAULT_TIMEOUT
@@ -130,7 +132,9 @@ def test_wrong_credential_is_told_and_not_shown(
     connect(qarion.url, **WRONG[kind])
     with pytest.raises(exceptions.ApiTaskError, match="401") as caught:
         carry_out(get("/protected"))
-    assert "not-the-one" not in f"{caught.value!r} {caught.value} {capsys.readouterr()}"
+    shown = f"{caught.value!r} {caught.value} {caught.value.data} {capsys.readouterr()}"
+    pair = base64.b64encode(f"{LOGIN}:not-the-one".encode()).decode()
+    assert [form for form in ("not-the-one", pair) if form in shown] == []
     assert qarion.admitted == []
 
 
@@ -317,6 +321,19 @@ def test_xcom_pull(qarion: QarionServer) -> None:
     leave("get_plain_id", 8)
     assert carry_out(get("/users/{{ ti.xcom_pull('get_user_id')['user_id'] }}"))["user_id"] == 7
     assert carry_out(get("/users/{{ ti.xcom_pull('get_plain_id') }}"))["user_id"] == 8
+
+
+@pytest.mark.feature("qarion", "options", "result")
+def test_xcom_pull_of_a_whole_value_keeps_its_types(qarion: QarionServer) -> None:
+    """``.output`` of a task is its value, and the order of the two tasks comes with it."""
+    with DAG("d", schedule=None):
+        earlier = get(task_id="earlier")
+        later = post(task_id="later", body={"record": earlier.output, "numbers": [earlier.output]})
+    assert later.upstream_task_ids == {"earlier"}
+    leave("earlier", {"name": "A", "n": 5, "tags": [True, None]})
+    carry_out(later)
+    value = {"name": "A", "n": 5, "tags": [True, None]}
+    assert qarion.records == [{"record": value, "numbers": [value]}]
 
 
 # -- response_handling, response_validation ------------------------------------------------------
