@@ -160,17 +160,23 @@ class Ledger:
                 error_message=error.message,
             )
 
-    def running(self, now: float) -> list[OperationRecord]:
-        """The status checks that go on, as they stand: a record of the same id follows.
-
-        :param now: Unix time.
-        """
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Changes with each record and each status check."""
         opened = self._open.get(Subtype.POLL)
+        return len(self._records), 0 if opened is None else opened.requests
+
+    def so_far(self) -> list[OperationRecord]:
+        """The records as they stand, status checks that go on included: a record of the same id follows.
+
+        Another thread may ask for them.
+        """
+        records, opened = list(self._records), self._open.get(Subtype.POLL)
         if opened is None or self._last is None:
-            return []
+            return records
         state, redactor = self._last
         record = self._record(Subtype.POLL, opened, OperationStatus.RUNNING, state, redactor, error=None)
-        return [replace(record, ended_at=None)]
+        return [*records, replace(record, ended_at=None)]
 
     def take(self, *, interrupted: bool = False) -> list[OperationRecord]:
         """Take the records of what is over; this process does no more of what is open.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.call import Call, Handling, Mode
@@ -21,6 +23,9 @@ from airflow_provider_apitask.operators.parameters import (
 )
 from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
 
+if TYPE_CHECKING:
+    from airflow_provider_apitask.core.callback_spec import Callback
+
 __all__ = ["build_call"]
 
 
@@ -35,6 +40,7 @@ def build_call(given: Mapping[str, Any], context: Any) -> Call:
     if given["response_path"] is not None:
         compiled(given["response_path"], "response_path")
     job = AsyncJob.parse(given["job"]).compiled()
+    callback, seed, url = _callback_of(given, context, job)
     if given["mode"] == "async" and given["deferrable"] and given["wait_for_completion"]:
         refuse_stored_secrets(job)
     request = request_of(given)
@@ -53,7 +59,34 @@ def build_call(given: Mapping[str, Any], context: Any) -> Call:
         idempotency=idempotency_of(given, context),
         pagination=None if pages is None else Pagination.parse(pages).compiled(),
         stored=given["output_path"] is not None,
+        callback=callback,
+        callback_seed=seed,
+        callback_url=url,
     )
+
+
+def _callback_of(
+    given: Mapping[str, Any], context: Any, job: AsyncJob
+) -> tuple[Callback | None, str | None, Callable[[str], str] | None]:
+    """How the service calls back, what ids are made from, and what makes a URL of an id.
+
+    :raises ParameterError: where the configuration does not say what a URL needs.
+    """
+    if given["callback"] is None:
+        return None, None, None
+    from airflow_provider_apitask.core.callback_spec import Callback, seed_of
+    from airflow_provider_apitask.hooks.callback_url import Claim, callback_url
+
+    callback = Callback.parse(given["callback"]).compiled()
+    ti = context["ti"]
+
+    def url_of(callback_id: str) -> str:
+        map_index = ti.map_index if ti.map_index is not None else -1
+        return callback_url(Claim(ti.dag_id, ti.task_id, ti.run_id, map_index, callback_id))
+
+    seed = seed_of(secrets.token_hex(16), time.time() + callback.lifetime(job.deadline))
+    url_of(f"{seed}.0")  # what is missing in the configuration is told before anything is sent
+    return callback, seed, url_of
 
 
 def _retry_of(given: Mapping[str, Any]) -> RetryPolicy:

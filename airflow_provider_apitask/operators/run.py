@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.call import Call, Mode
+from airflow_provider_apitask.core.callback import alone
 from airflow_provider_apitask.core.durable import Record, begin, still_unseen
 from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError, StorageError
 from airflow_provider_apitask.core.events import Event
@@ -23,6 +24,7 @@ from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.drivers.blocking import BlockingTransport, drive
 from airflow_provider_apitask.drivers.body import Sink
 from airflow_provider_apitask.hooks.api import ApiHook
+from airflow_provider_apitask.operators.callbacks import Callbacks
 from airflow_provider_apitask.operators.journal import Journal
 from airflow_provider_apitask.operators.output import Output
 from airflow_provider_apitask.oplog import Account
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 
 #: Airflow ends the process 5 seconds after it was told to stop.
 _KILL_SECONDS = 4.0
+#: How often a call that waits on the worker looks for a callback, seconds.
+_LOOK_EVERY = 2.0
 
 
 class CallRun:
@@ -73,6 +77,7 @@ class CallRun:
         self._account = account or Account(context["ti"], hook.api_conn_id)
         resumable = call.mode is Mode.ASYNC or (output is not None and call.pagination is not None)
         self._journal = Journal(context) if resumable else None
+        self._callbacks = Callbacks(context) if call.callback is not None else None
         self._operation: Operation | None = None
         #: Why the job is to be cancelled, once the task is known to be killed.
         self._killed: str | None = None
@@ -131,6 +136,8 @@ class CallRun:
         :param answer: the answer that holds the result, where it was handed over.
         """
         self._operation = self._new_operation(with_id(state), answer=answer)
+        if self._callbacks is not None:
+            self._callbacks.resume(state)
 
     def _new_operation(self, state: State | None = None, call: Call | None = None, **more: Any) -> Operation:
         ledger = self._account.ledger()
@@ -146,6 +153,14 @@ class CallRun:
             transport,
             lambda state: state.phase not in (Phase.SUBMIT, Phase.RECONCILE) and not still_unseen(state),
         )
+
+    def called_back(self, transport: BlockingTransport) -> None:
+        """Take the callbacks that have come, and confirm them by one check where the job can be asked for."""
+        if self._callbacks is None or not self._look():
+            return
+        polls = self.state.polls
+        waits = alone(self.call, self.state)
+        self._drive(transport, lambda state: waits or not state.phase.waiting or state.polls > polls)
 
     def finish(self, transport: BlockingTransport) -> Any:
         """Run until the end and return the result.
@@ -184,6 +199,8 @@ class CallRun:
             return self.last
 
         def until(state: State) -> bool:
+            if self._callbacks is not None and not state.phase.ended:
+                self._callbacks.expect(state)
             self._store_page()
             self._show_link(state.link)
             if self._journal is not None:
@@ -193,10 +210,36 @@ class CallRun:
             return stop(state) or (self.killed and (state.phase.waiting or state.phase is Phase.SUBMIT))
 
         try:
-            return drive(self.operation, send, until=until, on_event=self._report)
+            return drive(self.operation, send, until=until, on_event=self._report, sleep=self._sleep)
         except BaseException:
             self._discard()
             raise
+
+    # -- callbacks ---------------------------------------------------------------------------
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait; a callback ends it."""
+        if self._callbacks is None or not self.state.phase.waiting:
+            time.sleep(seconds)
+        elif not self._look():
+            time.sleep(min(seconds, _LOOK_EVERY))
+
+    def _look(self) -> bool:
+        """Take the callbacks that have come; whether there were any."""
+        pending = self._callbacks.pending(self.state) if self._callbacks is not None else []
+        for delivery in pending:
+            if self.state.called_back >= delivery.number:
+                continue
+            self.operation.state = replace(self.state, called_back=delivery.number - 1)
+            event = self.operation.called_back(delivery.body, delivery.content_type, time.time())
+            if event is not None:
+                self._report(event)
+        return bool(pending)
+
+    def forget_callbacks(self) -> None:
+        """The call has ended, or the task with it."""
+        if self._callbacks is not None and self._operation is not None:
+            self._callbacks.end(self.state)
 
     def _show_link(self, link: str | None) -> None:
         if link is not None and link != self._link:
@@ -381,7 +424,8 @@ class CallRun:
         stale = self._new_operation(replace(with_id(state), deadline_at=None), call)
         with self._hook.transport() as transport:
             send = _telling(transport, stale)
-            drive(stale, send, until=lambda now: now.polls > state.polls, on_event=self._report)
+            if not alone(call, state):
+                drive(stale, send, until=lambda now: now.polls > state.polls, on_event=self._report)
             if (event := stale.cancel("clear")) is not None:
                 self._report(event)
                 drive(stale, send, on_event=self._report)

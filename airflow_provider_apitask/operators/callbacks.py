@@ -1,0 +1,69 @@
+"""The callbacks of one call as its worker sees them: expected, taken, forgotten at the end."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_apitask.triggers.callbacks import DELIVERIES_KEY, EXPECTED_KEY, Delivery, deliveries_in
+from airflow_provider_apitask.triggers.xcom import xcom_key
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_apitask.core.state import State
+
+__all__ = ["Callbacks"]
+
+log = logging.getLogger(__name__)
+
+
+class Callbacks:
+    """Reads what the route of callbacks has stored for a task instance.
+
+    :param context: of the task.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._ti: Any = context["ti"]
+        #: Outlives a try (Airflow 3.3).
+        self._store: Any = context.get("task_state_store")
+        self._expected: str | None = None
+
+    def expect(self, state: State) -> None:
+        """Make the place where a callback waits; before the submit, as it may come before its answer."""
+        if state.callback_id is not None and state.callback_id != self._expected:
+            self._ti.xcom_push(key=EXPECTED_KEY, value={"id": state.callback_id})
+            self._expected = state.callback_id
+
+    def resume(self, state: State) -> None:
+        """A worker before this one has made that place."""
+        self._expected = state.callback_id
+
+    def pending(self, state: State) -> list[Delivery]:
+        """What has come and was not taken yet."""
+        try:
+            if self._store is not None:
+                record = self._store.get(DELIVERIES_KEY)
+            else:
+                record = self._ti.xcom_pull(
+                    task_ids=self._ti.task_id, key=DELIVERIES_KEY, map_indexes=self._ti.map_index
+                )
+        except Exception as error:  # noqa: BLE001 - the job runs: it is waited for all the same
+            log.warning("It could not be asked whether the service has called back: %r", error)
+            return []
+        return deliveries_in(record, state.callback_id, state.called_back)
+
+    def end(self, state: State) -> None:
+        """Nothing is waited for any more; what has come is removed."""
+        from airflow.providers.common.compat.sdk import XCom
+
+        if state.callback_id is None:
+            return
+        try:
+            self._ti.xcom_push(key=EXPECTED_KEY, value={"id": state.callback_id, "ended": True})
+            XCom.delete(key=DELIVERIES_KEY, **xcom_key(self._ti))
+            if self._store is not None:
+                self._store.delete(DELIVERIES_KEY)
+        except Exception as error:  # noqa: BLE001 - the call has ended: this must not change how
+            log.warning("What the service has sent could not be removed: %r", error)
