@@ -211,8 +211,11 @@ def test_a_call_of_a_file_and_rules_that_it_breaks(shell: Shell, jobs: JobServer
     file = tmp_path / "call.yaml"
     file.write_text("api_conn_id: shop\nmethod: GET\nendpoint: /things\n")
     rules = '{"required_fields": ["nowhere"]}'
-    steps = shell.steps("--file", str(file), "--validation", rules, code=1)
-    assert steps[-1]["error"] == "ResponseValidationError"
+    args = ("--file", str(file), "--validation", rules)
+    out, errors = ended(shell.start("apitask", "test-run", *args), 1)
+    assert "ResponseValidationError" in out
+    assert errors == ""  # the log of a task would say it once more
+    assert shell.steps(*args, code=1)[-1]["error"] == "ResponseValidationError"
     assert shell.steps("--file", str(file), "--endpoint", "/health")[-1]["value"] == {"up": True}
 
 
@@ -313,6 +316,15 @@ def test_one_that_was_killed_is_in_nobodys_way(shell: Shell) -> None:
         assert "still running" not in shell.run("apitask", "test-run", *TASK, "report")
 
 
+def test_a_signal_after_the_end_changes_nothing(shell: Shell, jobs: JobServer) -> None:
+    process = shell.start("apitask", "test-run", *TASK, "report", "--json", stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    while json.loads(process.stdout.readline())["kind"] != "result":
+        pass
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+
+
 def test_a_terminal_has_colours_and_a_clock(shell: Shell, jobs: JobServer) -> None:
     ours, theirs = pty.openpty()
     shell.env["TERM"] = "xterm"
@@ -372,3 +384,39 @@ def test_check_tells_of_tls(shell: Shell, tmp_path: Path) -> None:
         assert not check(shell, "unknown", 1)["tls"]["ok"]
         shell.connect(server.url, "known", ca_bundle=tls.ca_file)
         assert "valid until" in check(shell, "known")["tls"]["message"]
+
+
+# -- the operation log ---------------------------------------------------------------------------------
+
+
+def test_the_log_tells_what_was_called(shell: Shell, jobs: JobServer, tmp_path: Path) -> None:
+    shell.env["AIRFLOW_CONN_OPLOG"] = f"sqlite:///{tmp_path / 'log.db'}"
+    shell.env["AIRFLOW__APITASK__OPERATION_LOG_CONN_ID"] = "oplog"
+    shell.env["AIRFLOW__APITASK__OPERATION_LOG_SPOOL"] = str(tmp_path / "spool.db")
+    shell.env["AIRFLOW__APITASK__OPERATION_LOG"] = "sql"
+    for command in ("history", "db check"):
+        assert "db migrate" in shell.run("apitask", *command.split(), code=1)
+    shell.run("apitask", "test-run", *TASK, "report")  # while there is no table
+    shell.run("apitask", "db", "migrate")
+    assert "up to date" in shell.run("apitask", "db", "check")
+    assert "records moved" in shell.run("apitask", "log", "flush")
+
+    def told(*filters: str) -> list[Any]:
+        out, _ = ended(shell.start("apitask", "history", *filters, "--json"), 0)
+        return [json.loads(line)["subtype"] for line in out.splitlines()]
+
+    assert told() == ["result", "poll", "invoke"]
+    assert told("--type", "poll", "--job-id", "job-1", "--since", "1h") == ["poll"]
+    assert told("--dag-id", "nix") == []
+    assert told("--until", "2026-01-01") == []
+    assert told("--limit", "1") == ["result"]
+    table = shell.run("apitask", "history", "--type", "invoke").splitlines()
+    assert "shop.report" in table[1]
+    assert f"POST {jobs.url}/jobs" in table[1]
+    assert "must be one of" in shell.run("apitask", "history", "--type", "nix", code=2)
+    assert "--since must be" in shell.run("apitask", "history", "--since", "nix", code=2)
+
+
+def test_a_log_without_a_database_is_told_of(shell: Shell) -> None:
+    assert "operation_log_conn_id" in shell.run("apitask", "history", code=1)
+    assert "There is no connection nix" in shell.run("apitask", "history", "--conn-id", "nix", code=1)
