@@ -61,8 +61,9 @@ def query(conn_id: str | None = None, filters: Filters | None = None) -> Iterato
     engine = engine_of(conn_id)
     try:
         with engine.connect() as connection:
-            found = connection.execution_options(yield_per=_ROWS).execute(asked)
-            for row in found.mappings():
-                yield record_of(dict(row))
+            # Closed also where the caller does not read on.
+            with connection.execution_options(yield_per=_ROWS).execute(asked) as found:
+                for row in found.mappings():
+                    yield record_of(dict(row))
     finally:
         engine.dispose()
