@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.triggers.callbacks import DELIVERIES_KEY, EXPECTED_KEY, Delivery, deliveries_in
 from airflow_provider_apitask.triggers.xcom import xcom_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from airflow_provider_apitask.core.state import State
 
 __all__ = ["Callbacks"]
 
@@ -29,12 +28,20 @@ class Callbacks:
         #: Outlives a try (Airflow 3.3).
         self._store: Any = context.get("task_state_store")
         self._expected: str | None = None
+        self._ended = False
 
     def expect(self, state: State) -> None:
         """Make the place where a callback waits; before the submit, as it may come before its answer."""
-        if state.callback_id is not None and state.callback_id != self._expected:
+        if state.callback_id is None or state.callback_id == self._expected:
+            return
+        try:
             self._ti.xcom_push(key=EXPECTED_KEY, value={"id": state.callback_id})
-            self._expected = state.callback_id
+        except Exception as error:
+            if state.phase is Phase.SUBMIT:
+                raise
+            # The job of an earlier try runs: it must not be lost over that.
+            log.warning("That a callback is expected could not be stored: %r", error)
+        self._expected = state.callback_id
 
     def resume(self, state: State) -> None:
         """A worker before this one has made that place."""
@@ -54,16 +61,21 @@ class Callbacks:
             return []
         return deliveries_in(record, state.callback_id, state.called_back)
 
-    def end(self, state: State) -> None:
-        """Nothing is waited for any more; what has come is removed."""
+    def end(self, state: State, *, good: bool) -> None:
+        """Nothing is waited for any more; what has come is removed.
+
+        :param good: whether the task has its result. Where it has not, another try may need what has come.
+        """
         from airflow.providers.common.compat.sdk import XCom
 
         if state.callback_id is None:
             return
         try:
-            self._ti.xcom_push(key=EXPECTED_KEY, value={"id": state.callback_id, "ended": True})
-            XCom.delete(key=DELIVERIES_KEY, **xcom_key(self._ti))
-            if self._store is not None:
+            if not self._ended:
+                self._ti.xcom_push(key=EXPECTED_KEY, value={"id": state.callback_id, "ended": True})
+                XCom.delete(key=DELIVERIES_KEY, **xcom_key(self._ti))
+                self._ended = True
+            if self._store is not None and good:
                 self._store.delete(DELIVERIES_KEY)
         except Exception as error:  # noqa: BLE001 - the call has ended: this must not change how
             log.warning("What the service has sent could not be removed: %r", error)

@@ -138,6 +138,8 @@ class CallRun:
         self._operation = self._new_operation(with_id(state), answer=answer)
         if self._callbacks is not None:
             self._callbacks.resume(state)
+            if self.call.callback_url is not None and state.callback_id is not None:
+                self.call.callback_url(state.callback_id)  # for the masker of this process
 
     def _new_operation(self, state: State | None = None, call: Call | None = None, **more: Any) -> Operation:
         ledger = self._account.ledger()
@@ -236,10 +238,13 @@ class CallRun:
                 self._report(event)
         return bool(pending)
 
-    def forget_callbacks(self) -> None:
-        """The call has ended, or the task with it."""
-        if self._callbacks is not None and self._operation is not None:
-            self._callbacks.end(self.state)
+    def forget_callbacks(self, *, good: bool = False) -> None:
+        """Take no callbacks any more, where the call has ended.
+
+        :param good: whether the task has its result.
+        """
+        if self._callbacks is not None and self.state.phase.ended:
+            self._callbacks.end(self.state, good=good)
 
     def _show_link(self, link: str | None) -> None:
         if link is not None and link != self._link:

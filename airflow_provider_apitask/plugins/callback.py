@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from airflow_provider_apitask.core.errors import ApiTaskError
@@ -38,13 +39,13 @@ MAX_BODY = 64 * 1024
 #: How long the body may take to come, and then the database to answer, seconds.
 _BODY_PATIENCE = 10.0
 _DATABASE_PATIENCE = 0.8
-#: Deliveries that are stored at once; more wait for their turn, within the same patience.
-_AT_ONCE = 8
+#: Deliveries that are stored at once; more wait for their turn, within the same patience. Threads of their
+#: own: a database that hangs must not take those of the API server.
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="apitask-callback")
 #: What one URL may be called: so often at once, then so often a second.
 _of_url = Buckets(burst=10, per_second=0.2)
 #: What comes with no good token, from one address.
 _of_stranger = Buckets(burst=20, per_second=1.0)
-_places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
 
 async def routes(scope: Any, receive: Any, send: Any) -> None:
@@ -125,8 +126,7 @@ async def _body_of(request: Any) -> bytes | None:
 
 async def _stored(claim: Claim, body: bytes, content_type: str | None, now: float) -> Outcome:
     loop = asyncio.get_running_loop()
-    async with _places.setdefault(loop, asyncio.Semaphore(_AT_ONCE)):
-        return await asyncio.to_thread(deliver, claim, body, content_type, now)
+    return await loop.run_in_executor(_threads, deliver, claim, body, content_type, now)
 
 
 def _tell(claim: Claim, what: str) -> None:
