@@ -35,13 +35,17 @@ class Callbacks:
         if state.callback_id is None or state.callback_id == self._expected:
             return
         try:
-            self._ti.xcom_push(key=EXPECTED_KEY, value={"id": state.callback_id})
+            self._ti.xcom_push(key=EXPECTED_KEY, value=self._expectation(state))
         except Exception as error:
             if state.phase is Phase.SUBMIT:
                 raise
             # The job of an earlier try runs: it must not be lost over that.
             log.warning("That a callback is expected could not be stored: %r", error)
         self._expected = state.callback_id
+
+    @staticmethod
+    def _expectation(state: State) -> dict[str, Any]:
+        return {"id": state.callback_id, "operation_id": state.operation_id}
 
     def resume(self, state: State) -> None:
         """A worker before this one has made that place."""
@@ -72,7 +76,7 @@ class Callbacks:
             return
         try:
             if not self._ended:
-                self._ti.xcom_push(key=EXPECTED_KEY, value={"id": state.callback_id, "ended": True})
+                self._ti.xcom_push(key=EXPECTED_KEY, value={**self._expectation(state), "ended": True})
                 XCom.delete(key=DELIVERIES_KEY, **xcom_key(self._ti))
                 self._ended = True
             if self._store is not None and good:
