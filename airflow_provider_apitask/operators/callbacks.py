@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.state import Phase, State
@@ -12,9 +15,15 @@ from airflow_provider_apitask.triggers.xcom import xcom_key
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_apitask.core.events import Event
+    from airflow_provider_apitask.core.operation import Operation
+
 __all__ = ["Callbacks"]
 
 log = logging.getLogger(__name__)
+
+#: How often a call that waits on the worker looks for a callback, seconds.
+_LOOK_EVERY = 2.0
 
 
 class Callbacks:
@@ -64,6 +73,25 @@ class Callbacks:
             log.warning("It could not be asked whether the service has called back: %r", error)
             return []
         return deliveries_in(record, state.callback_id, state.called_back)
+
+    def take(self, operation: Operation, report: Callable[[Event], None]) -> bool:
+        """Take what has come, in its order; whether there was anything.
+
+        :param report: takes what is worth a line in the log.
+        """
+        pending = self.pending(operation.state)
+        for delivery in pending:
+            # Counted by their numbers: of many, the first are not kept.
+            operation.state = replace(operation.state, called_back=delivery.number - 1)
+            event = operation.called_back(delivery.body, delivery.content_type, time.time())
+            if event is not None:
+                report(event)
+        return bool(pending)
+
+    def sleep(self, seconds: float, operation: Operation, report: Callable[[Event], None]) -> None:
+        """Wait on the worker; a callback ends it."""
+        if not self.take(operation, report):
+            time.sleep(min(seconds, _LOOK_EVERY))
 
     def end(self, state: State, *, good: bool) -> None:
         """Nothing is waited for any more; what has come is removed.
