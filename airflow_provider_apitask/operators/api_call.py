@@ -340,7 +340,9 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         finally:
             self._leave_handle(context, run.state)
             run.forget_callbacks()
-        return self._returned(self._checked(context, run, value), run)
+        result = self._returned(self._checked(context, run, value), run)
+        run.forget_callbacks(good=True)
+        return result
 
     def _checked(self, context: Context, run: CallRun, value: Any) -> Any:
         """The result after the functions of the author."""
