@@ -481,7 +481,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "apitask": {
-                "description": "The operation log of API calls.",
+                "description": "The operation log, and callbacks.",
                 "options": {
                     "operation_log": {
                         "description": "Who is told of each operation, separated by commas: ``task_log``, "
@@ -512,6 +512,24 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "/var/lib/airflow/apitask-operations.db",
+                        "default": None,
+                    },
+                    "callback_base_url": {
+                        "description": "Public URL of Airflow's API server, at which services call back; "
+                        "tasks with a callback need it.\n",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://airflow.example.com",
+                        "default": None,
+                    },
+                    "callback_secret": {
+                        "description": "Key that signs the URLs of callbacks: a long random text, the same "
+                        "on workers and API server. Several\nare separated by commas, the newest first; all "
+                        "are accepted. By default [core] fernet_key.\n",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": None,
                         "default": None,
                     },
                 },

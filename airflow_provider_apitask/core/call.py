@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from airflow_provider_apitask.core.callback_spec import Callback
 from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.pagination import Pagination
@@ -48,6 +49,10 @@ class Call:
     :param max_response_bytes: longest body that is read; None takes the default.
     :param pagination: how the pages of the result follow each other; None where it is one answer.
     :param stored: whether the result goes to a storage, in place of memory.
+    :param callback: how the service calls back; None where it does not.
+    :param callback_seed: what the ids of callbacks are made from, see ``callback_spec.seed_of``; None in a
+        process that does not submit.
+    :param callback_url: makes the URL of a callback from its id; it is a secret.
     :param idempotency: makes the key by which the server knows the submit again; None for no key.
     """
 
@@ -64,6 +69,9 @@ class Call:
     idempotency: Idempotency | None = None
     pagination: Pagination | None = None
     stored: bool = False
+    callback: Callback | None = None
+    callback_seed: str | None = None
+    callback_url: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def returns_items(self) -> bool:

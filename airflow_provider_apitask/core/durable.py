@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from airflow_provider_apitask.core.call import Call
+from airflow_provider_apitask.core.callback import alone
 from airflow_provider_apitask.core.errors import (
     ApiTaskError,
     JobCancelledError,
@@ -148,7 +149,9 @@ def first_state(call: Call, submission: int) -> State:
     :param submission: jobs before this one of the same task whose end is known.
     """
     key = call.idempotency.key(submission) if call.idempotency is not None else None
-    return State(submission=submission, idempotency_key=key)
+    seed = call.callback_seed
+    callback_id = None if seed is None else f"{seed}.{submission}"
+    return State(submission=submission, idempotency_key=key, callback_id=callback_id)
 
 
 def is_notable(old: State | None, new: State) -> bool:
@@ -208,12 +211,13 @@ def _go_on(state: State, call: Call) -> Move:
         if state.intent_at is None:
             # The server refused it, or it was never sent. The key stays: what was refused may be the
             # repetition of one that was taken (409 while that is under way).
-            return Move(state=first_state(call, state.submission))
+            return Move(state=_same_callback(first_state(call, state.submission), state))
         return _unknown(state, call)
     error = error_from_dict(state.error) if state.error is not None else None
     if error is not None and state.phase.ended and _is_over(state, error, call.job.on_lost):
         return Move(state=first_state(call, state.submission + 1))
-    if state.status_url is None and not call.job.asks_for_status and state.result_url is None:
+    waits = alone(call, state)
+    if state.status_url is None and not call.job.asks_for_status and state.result_url is None and not waits:
         message = (
             f"{job_name(state)} was started by an earlier try of this task, which has ended; the server does "
             "not say where to ask for it, and job.status_request names no endpoint. It was not started "
@@ -223,9 +227,14 @@ def _go_on(state: State, call: Call) -> Move:
     # Where the result is known to be, the job need not be asked for again.
     fetching = state.phase is Phase.FETCH and not state.inline
     waiting = _as_waiting(state)
-    state = waiting.at(Phase.FETCH) if fetching else replace(waiting, reattached=True)
+    state = waiting.at(Phase.FETCH) if fetching else replace(waiting, reattached=not waits)
     told = f"{job_name(state)} was started by an earlier try of this task; it is gone on with."
     return Move(state=state, event=Event(EventKind.REATTACHED, told, handle_data(state)))
+
+
+def _same_callback(state: State, old: State) -> State:
+    """The state of a submit that is repeated: what the service was given to call stays good."""
+    return state if old.callback_id is None else replace(state, callback_id=old.callback_id)
 
 
 def _as_waiting(state: State) -> State:
@@ -238,6 +247,7 @@ def _as_waiting(state: State) -> State:
         failing_since=None,
         inline=False,
         paging=None,
+        called_back=0,  # what was taken by a process that has ended is taken again
     )
 
 
@@ -257,7 +267,7 @@ def _unknown(state: State, call: Call) -> Move:
             intent_at=state.intent_at,
             operation_id=state.operation_id,
         )
-        return Move(state=kept, event=again)
+        return Move(state=_same_callback(kept, state), event=again)
     if call.job.reconcile is not None:
         return begin_reconcile(replace(state, error=None, reattached=True, attempts=0), None, told)
     message = (

@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     RECONCILING = "reconciling"
     REATTACHED = "reattached"
     CANCELLING = "cancelling"
+    CALLED_BACK = "called_back"
     JOB_DONE = "job_done"
     ENDED = "ended"
 

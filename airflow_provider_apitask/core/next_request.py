@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call, Mode
+from airflow_provider_apitask.core.callback_spec import with_url
 from airflow_provider_apitask.core.errors import AnswerError, NothingToFollowError
 from airflow_provider_apitask.core.messages import Purpose, Request
 from airflow_provider_apitask.core.page_request import page_request, without_body
@@ -33,7 +35,8 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     # What asks for a result, or one page of it.
     ask = build if call.pagination is None else partial(page_request, call.pagination, paging, build)
     if state.phase is Phase.SUBMIT:
-        request = (ask if call.mode is Mode.SYNC else build)(call.request, Purpose.SUBMIT)
+        spec = _with_callback(call, state)
+        request = (ask if call.mode is Mode.SYNC else build)(spec, Purpose.SUBMIT)
         header = call.idempotency.header if call.idempotency is not None else None
         key = state.idempotency_key
         return request.with_headers((header, key)) if header is not None and key is not None else request
@@ -62,6 +65,17 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     if state.phase is Phase.FETCH:
         return ask(spec, Purpose.RESULT, url=state.status_url)
     return build(spec, Purpose.POLL, url=state.status_url)
+
+
+def _with_callback(call: Call, state: State) -> RequestSpec:
+    """The submit, with the URL that the service is to call."""
+    if call.callback_url is None or state.callback_id is None:
+        return call.request
+    url, spec = call.callback_url(state.callback_id), call.request
+    # What no URL can hold as it is: a colon and slashes of another URL.
+    endpoint = with_url(spec.endpoint, quote(url, safe=""))
+    params, headers, body = (with_url(part, url) for part in (spec.params, spec.headers, spec.body))
+    return replace(spec, endpoint=endpoint, params=params, headers=headers, body=body)
 
 
 def _nothing_to_ask(state: State) -> NothingToFollowError:

@@ -33,6 +33,14 @@ from typing import Any
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call
+from airflow_provider_apitask.core.callback import (
+    Called,
+    alone,
+    called_request,
+    out_of_time,
+    payload_of,
+    read_callback,
+)
 from airflow_provider_apitask.core.cancel import begin_cancel, left_alone, not_cancelled, read_cancel
 from airflow_provider_apitask.core.durable import first_state, submit_anew
 from airflow_provider_apitask.core.errors import ApiTaskError, OriginError, error_from_dict
@@ -81,6 +89,9 @@ class Done:
 
 Step = Send | Wait | Done
 
+#: When to look again at what waits for a callback alone, and has no deadline, seconds.
+_LONG = 3600.0
+
 #: How an answer is read, by the phase in which the request was sent.
 _RULES: dict[Phase, Callable[[Turn], Move]] = {
     Phase.SUBMIT: read_submit,
@@ -120,10 +131,13 @@ class Operation:
         self.api = api
         self.ledger = ledger
         self.state = state if state is not None else first_state(call, 0)
-        if self.state.phase is Phase.SUBMIT and self.state.idempotency_key is None:
+        if self.state.phase is Phase.SUBMIT:
             # A triggerer, which does not know the submit, may have asked for another one.
+            first = first_state(call, self.state.submission)
             self.state = replace(
-                self.state, idempotency_key=first_state(call, self.state.submission).idempotency_key
+                self.state,
+                idempotency_key=self.state.idempotency_key or first.idempotency_key,
+                callback_id=self.state.callback_id or first.callback_id,
             )
         #: The answer that accepted the job, then the one that said it is done, then its result.
         self.answer = answer
@@ -137,6 +151,8 @@ class Operation:
         self._error: ApiTaskError | None = None
         self._sent: Request | None = None
         self._doubt: float | None = None
+        #: The payload of the last callback.
+        self._called: Response | None = None
         if start is not None:
             self.first_event = self._make(start)
 
@@ -157,6 +173,11 @@ class Operation:
             return Done(self._items if paged else self._value, self._error or stored)
         if state.next_at is not None and state.next_at > now:
             return Wait(state.next_at)
+        if state.phase.waiting and alone(self.call, state):
+            if (over := out_of_time(self.call, state, now)) is None:
+                return Wait(state.deadline_at if state.deadline_at is not None else now + _LONG)
+            self._make(over)
+            return self.step(now)
         try:
             self._sent = next_request(self.call, self.api, state)
         except ApiTaskError as error:
@@ -192,6 +213,34 @@ class Operation:
         if not self.state.phase.waiting or self.call.job.cancels_on(reason):
             return None
         return left_alone(self.state, self.call.job, reason).redacted(self.api.redactor)
+
+    def called_back(self, body: bytes, content_type: str | None, now: float) -> Event | None:
+        """Take a callback of the service (rule 20), in the order in which they came.
+
+        :param body: its payload.
+        :param content_type: of the payload, None where the service named none.
+        :param now: Unix time.
+        :returns: what is worth a line in the log; None where the job is not waited for any more.
+        """
+        if self.call.callback is None or not self.state.phase.waiting:
+            return None
+        url = self.api.base_url
+        self._called = payload_of(body, content_type, url)
+        turn = Turn(
+            call=self.call,
+            api=self.api,
+            words=self._words,
+            state=replace(self.state, called_back=self.state.called_back + 1),
+            request=called_request(url),
+            inbound=self._called,
+            now=now,
+            jitter=self._jitter(),
+        )
+        try:
+            move = read_callback(turn)
+        except ApiTaskError as error:
+            move = failed(turn.state, error)
+        return self._make(move)
 
     def receive(self, inbound: Inbound, now: float) -> Event | None:
         """Take the answer to the request that :meth:`step` gave.
@@ -299,7 +348,8 @@ class Operation:
     def _inline_result(self, answer: Response) -> Move:
         # Another process may have sent the request.
         asked = self._sent or Request(Purpose.POLL, "GET", answer.url)
-        return take_result(self.call, self.api, self.state, Reading(asked, answer, self.api.redactor.text))
+        kind = Called if answer is self._called else Reading
+        return take_result(self.call, self.api, self.state, kind(asked, answer, self.api.redactor.text))
 
 
 def _not_sent(state: State, error: ApiTaskError) -> Move:

@@ -6,19 +6,22 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading
+from airflow_provider_apitask.core.cancel import begin_cancel
 from airflow_provider_apitask.core.errors import (
     AnswerError,
+    ApiTaskError,
     JobCancelledError,
     JobFailedError,
     UnknownStatusError,
 )
 from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.next_request import next_request
-from airflow_provider_apitask.core.state import Phase
+from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import Verdict
 from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, handle_data, job_error, job_name
 
-__all__ = ["job_over", "job_succeeded"]
+__all__ = ["job_over", "job_succeeded", "timed_out"]
 
 _LISTS = "success_values, failure_values, cancelled_values or running_values"
 
@@ -90,3 +93,11 @@ def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -
     then = "its last answer holds the result" if inline else "its result is fetched"
     event = Event(EventKind.JOB_DONE, f"{job_name(state)} is done{status}; {then}.", handle_data(state))
     return Move(state=state, event=event, answer=reading.response)
+
+
+def timed_out(job: AsyncJob, state: State, error: ApiTaskError) -> Move:
+    """A limit is reached: the job is cancelled where its author wants that."""
+    if job.cancels_on("deadline"):
+        return begin_cancel(state, "deadline", error)
+    left = type(error)(f"{error.message} It may still be running on the server.", **error.data)
+    return ended(state, Phase.TIMED_OUT, left)

@@ -40,14 +40,19 @@ def spread_check(job: AsyncJob, state: State, now: float, jobs: int, jitter: flo
     return replace(state, next_at=_not_after_deadline(state, now + longest * jitter))
 
 
-def next_check(job: AsyncJob, state: State, asked: float | None, now: float) -> float:
-    """Unix time of the next check; the one at the deadline is still made."""
+def next_check(
+    job: AsyncJob, state: State, asked: float | None, now: float, slow: float | None = None
+) -> float:
+    """Unix time of the next check; the one at the deadline is still made.
+
+    :param slow: seconds to wait at least, where the service is going to call back.
+    """
     if asked is None:
         longest = job.max_poll_interval or max(_LONGEST, job.poll_interval)
         wait = grown(job.poll_interval, job.poll_factor, state.polls - 1, longest)
     else:
         wait = clamped(job, asked)
-    return _not_after_deadline(state, now + wait)
+    return _not_after_deadline(state, now + max(wait, slow or 0.0))
 
 
 def next_result(job: AsyncJob, asked: float | None, now: float, window_ends: float) -> float:

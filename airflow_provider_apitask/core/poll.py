@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading, find_in, read_status
-from airflow_provider_apitask.core.cancel import begin_cancel
+from airflow_provider_apitask.core.callback import slow_interval
 from airflow_provider_apitask.core.errors import (
     AnswerError,
     JobFailedError,
@@ -23,7 +23,7 @@ from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.job_link import linked
 from airflow_provider_apitask.core.messages import Response
-from airflow_provider_apitask.core.outcome import job_over, job_succeeded
+from airflow_provider_apitask.core.outcome import job_over, job_succeeded, timed_out
 from airflow_provider_apitask.core.pacing import limit_reached, next_check
 from airflow_provider_apitask.core.retry import is_passing
 from airflow_provider_apitask.core.state import Phase, State
@@ -222,12 +222,10 @@ def _ask_again(turn: Turn, state: State, event: Event | None, last: str | None =
     job = turn.call.job
     reached = limit_reached(job, state, turn.now)
     if reached is None:
-        at = next_check(job, state, turn.asked_wait, turn.now)
+        slow = None if last is not None else slow_interval(turn.call, state)
+        at = next_check(job, state, turn.asked_wait, turn.now, slow)
         return Move(state=replace(state, next_at=at), event=event)
     seen = f"the last status was {state.status!r}" if state.status is not None else "no status was seen"
     why = f"; the last check failed: {last}" if last else ""
     over = f"{job_name(state)} {reached}; {seen}{why}."
-    if job.cancels_on("deadline"):
-        return begin_cancel(state, "deadline", job_error(JobTimedOutError, state, over))
-    message = f"{over} It may still be running on the server."
-    return ended(state, Phase.TIMED_OUT, job_error(JobTimedOutError, state, message))
+    return timed_out(job, state, job_error(JobTimedOutError, state, over))

@@ -85,6 +85,8 @@ class State:
     :param cancel: why the job was cancelled by this package, one of ``job.CANCEL_REASONS``.
     :param operation_id: of the logical call in the operation log, see ``records.OperationRecord``.
     :param paging: how far the pages of the result have been read, see ``pagination.Paging``.
+    :param callback_id: what the callback of this submit is known by; its URL is signed besides.
+    :param called_back: callbacks that were taken so far.
     """
 
     phase: Phase = Phase.SUBMIT
@@ -114,6 +116,8 @@ class State:
     cancel: str | None = None
     paging: dict[str, Any] | None = None
     operation_id: str | None = None
+    callback_id: str | None = None
+    called_back: int = 0
 
     def __repr__(self) -> str:
         return f"<State {self.phase} job={self.job_id!r} status={self.status!r} polls={self.polls}>"
@@ -184,6 +188,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "cancel": (str, type(None)),
     "paging": (dict, type(None)),
     "operation_id": (str, type(None)),
+    "callback_id": (str, type(None)),
+    "called_back": (int,),
 }
 
 

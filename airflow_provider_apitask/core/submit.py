@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow_provider_apitask.core.answers import Links, Reading, find_in, read_status, submit_links
 from airflow_provider_apitask.core.call import Mode
+from airflow_provider_apitask.core.callback import alone
+from airflow_provider_apitask.core.callback_spec import expiry_of
 from airflow_provider_apitask.core.errors import (
     AnswerError,
     ApiTaskError,
@@ -183,6 +185,9 @@ def _followed(turn: Turn, state: State, reading: Reading) -> Move:
     status, verdict = read_status(reading, job, turn.words)
     if status is not MISSING:
         state = replace(state, status=reading.brief(status))
+    said = response.status == 200 and job.status_path is not None and verdict in _OVER
+    if alone(turn.call, state) and not said:
+        return _called_back_later(turn, state, reading)
     if state.status_url is None and not job.asks_for_status:
         return _not_followed(turn, state, reading, verdict)
     # `status` may be that of the request ("success": it was accepted) unless the author said that
@@ -201,6 +206,13 @@ def _followed(turn: Turn, state: State, reading: Reading) -> Move:
 
 
 _OVER = (Verdict.SUCCEEDED, Verdict.FAILED, Verdict.CANCELLED)
+
+
+def _called_back_later(turn: Turn, state: State, reading: Reading) -> Move:
+    """Nowhere to ask: the job is waited for until its URL expires, and no longer than its deadline."""
+    limits = [at for at in (state.deadline_at, expiry_of(state.callback_id)) if at is not None]
+    state = replace(state, deadline_at=min(limits, default=None))
+    return Move(state=state, event=_submitted(turn, state, reading), answer=reading.response)
 
 
 def _not_followed(turn: Turn, state: State, reading: Reading, verdict: Verdict | None) -> Move:
@@ -249,8 +261,12 @@ def _submitted(turn: Turn, state: State, reading: Reading) -> Event:
     name = f"job {state.job_id}" if state.job_id is not None else "the job"
     status = f", status {state.status!r}" if state.status is not None else ""
     wait = (state.next_at or turn.now) - turn.now
+    then = f"its status is asked for in {wait:.0f} s"
+    if turn.call.callback is not None:
+        calls = "the service is to call back"
+        then = calls if alone(turn.call, state) else f"{then}, and {calls}"
     message = (
         f"{reading.request.method} {reading.request.url} answered {status_line(reading.response)}: {name} is "
-        f"submitted{status}; its status is asked for in {wait:.0f} s."
+        f"submitted{status}; {then}."
     )
     return Event(EventKind.SUBMITTED, message, handle_data(state))

@@ -134,7 +134,7 @@ class ApiCallDecoratedOperator(DecoratedOperator, ApiCallOperator, metaclass=Tak
             setattr(self, name, value)
         if isinstance(self.endpoint, type(SET_DURING_EXECUTION)):
             self.endpoint = None
-        self.mode = mode_of(self.mode, self.job)
+        self.mode = mode_of(self.mode, self.job, self.callback)
         if self.deferrable is None:
             self.deferrable = default_deferrable(self.mode)
 

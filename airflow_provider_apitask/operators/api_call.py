@@ -12,8 +12,10 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.kinds import Body, Codes, Pairs, Timeout
 from airflow_provider_apitask.links.remote_job import RemoteJobLink, push_link, wants_link
 from airflow_provider_apitask.operators.parameters import (
+    callback_as_template,
     check_parameters,
     mode_of,
     pages_as_template,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_apitask.core.call import Call
+    from airflow_provider_apitask.core.callback_spec import Callback
     from airflow_provider_apitask.core.events import Event
     from airflow_provider_apitask.core.messages import Response
     from airflow_provider_apitask.core.operation import Inbound
@@ -64,9 +67,12 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param timeout: seconds of one request, or (connect, read); by default that of the connection,
         else 30.
     :param mode: ``sync``, the answer is the result; ``async``, the answer tells of a job.
-        ``async`` by default where ``job`` is given.
+        ``async`` by default where ``job`` or ``callback`` is given.
     :param job: how to follow the job, an ``AsyncJob`` or a dict with its fields; without one, by
         the ``Location`` header and its relatives.
+    :param callback: the service calls back when the job has ended: True, a ``Callback`` or a dict with its
+        fields. The URL that it is to call goes where ``{callback_url}`` stands in the submit. Where the job's
+        status cannot be asked for, the callback tells how it ended. By default no callback.
     :param wait_for_completion: False ends the task when the job is submitted and returns the
         submit's answer; an ``ApiStatusSensor`` can wait for the job with its handle.
     :param deferrable: wait on the triggerer rather than on the worker; True by default for async
@@ -124,13 +130,14 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         "idempotency_key",
         "csrf_token_endpoint",
         "job",
+        "callback",
         "response_path",
         "response_validation",
         "pagination",
         "output_path",
     )
     template_fields_renderers = dict.fromkeys(
-        ("query_params", "headers", "body", "job", "response_validation", "pagination"), "json"
+        ("query_params", "headers", "body", "job", "callback", "response_validation", "pagination"), "json"
     )
     operator_extra_links: Collection[BaseOperatorLink] = (RemoteJobLink(),)
     ui_color = "#d5e8f3"
@@ -147,19 +154,20 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         api_conn_id: str = "api_default",
         method: str = "POST",
         endpoint: str | None = None,
-        query_params: Any = None,
-        headers: Any = None,
-        body: Any = None,
+        query_params: Pairs = None,
+        headers: Pairs = None,
+        body: Body = None,
         body_format: str = "json",
-        timeout: Any = None,
+        timeout: Timeout = None,
         mode: str | None = None,
         job: AsyncJob | dict[str, Any] | None = None,
+        callback: Callback | dict[str, Any] | bool | None = None,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         retry_count: int = 0,
         retry_wait: float = 1.0,
         retry_factor: float = 2.0,
-        retry_codes: Any = None,
+        retry_codes: Codes = None,
         idempotency_key: str | None = None,
         idempotency_header: str | None = "Idempotency-Key",
         require_csrf_token: bool = False,
@@ -187,7 +195,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.body = body
         self.body_format = body_format
         self.timeout = timeout
-        self.mode = mode_of(mode, job)
+        self.callback = callback_as_template(callback)
+        self.mode = mode_of(mode, job, self.callback)
         self.job = AsyncJob.as_template(job)
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable(self.mode) if deferrable is None else deferrable
@@ -221,6 +230,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         given = renamed(kwargs)
         plain = {
             "job": AsyncJob.as_template,
+            "callback": callback_as_template,
             "pagination": pages_as_template,
             "response_validation": rules_as_template,
         }
@@ -321,13 +331,18 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
                 return for_xcom(_submit_value(run.last))
-            if self.deferrable and self._watch is None:
+            run.called_back(transport)
+            waits = run.state.phase.waiting and not run.killed
+            if self.deferrable and waits and self._watch is None:
                 self._defer(run)
         try:
             value = run.finish(transport)
         finally:
             self._leave_handle(context, run.state)
-        return self._returned(self._checked(context, run, value), run)
+            run.forget_callbacks()
+        result = self._returned(self._checked(context, run, value), run)
+        run.forget_callbacks(good=True)
+        return result
 
     def _checked(self, context: Context, run: CallRun, value: Any) -> Any:
         """The result after the functions of the author."""
@@ -346,10 +361,13 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def _returned(self, value: Any, run: CallRun) -> Any:
         """The result, where XCom can hold it."""
+        from airflow_provider_apitask.core.redaction import without_callback_urls
         from airflow_provider_apitask.operators.output import refuse_binary, within_xcom
 
         if not self.do_xcom_push or value is None:
             return value
+        if run.call.callback is not None:
+            value = without_callback_urls(value)
         if self.response_filter is None and self.output_path is None:
             refuse_binary(run, value)
         limit = checks.number(self.max_xcom_bytes, "max_xcom_bytes", minimum=1, whole=True)

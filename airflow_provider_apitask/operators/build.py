@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.call import Call, Handling, Mode
@@ -13,6 +16,7 @@ from airflow_provider_apitask.core.retry import RetryPolicy
 from airflow_provider_apitask.core.status_codes import parse_codes
 from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.operators.parameters import (
+    callback_as_template,
     check_parameters,
     compiled,
     csrf_endpoint_of,
@@ -20,6 +24,9 @@ from airflow_provider_apitask.operators.parameters import (
     request_of,
 )
 from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
+
+if TYPE_CHECKING:
+    from airflow_provider_apitask.core.callback_spec import Callback
 
 __all__ = ["build_call"]
 
@@ -35,6 +42,7 @@ def build_call(given: Mapping[str, Any], context: Any) -> Call:
     if given["response_path"] is not None:
         compiled(given["response_path"], "response_path")
     job = AsyncJob.parse(given["job"]).compiled()
+    callback, seed, url = _callback_of(given, context, job)
     if given["mode"] == "async" and given["deferrable"] and given["wait_for_completion"]:
         refuse_stored_secrets(job)
     request = request_of(given)
@@ -53,7 +61,39 @@ def build_call(given: Mapping[str, Any], context: Any) -> Call:
         idempotency=idempotency_of(given, context),
         pagination=None if pages is None else Pagination.parse(pages).compiled(),
         stored=given["output_path"] is not None,
+        callback=callback,
+        callback_seed=seed,
+        callback_url=url,
     )
+
+
+def _callback_of(
+    given: Mapping[str, Any], context: Any, job: AsyncJob
+) -> tuple[Callback | None, str | None, Callable[[str], str] | None]:
+    """How the service calls back, what ids are made from, and what makes a URL of an id.
+
+    :raises ParameterError: where the configuration does not say what a URL needs.
+    """
+    given_callback = callback_as_template(given["callback"])
+    if given_callback is None:
+        return None, None, None
+    from airflow_provider_apitask.core.callback_spec import Callback, seed_of
+    from airflow_provider_apitask.hooks.callback_url import Claim, callback_url, token_of_url
+    from airflow_provider_apitask.hooks.masking import mask_on_worker
+
+    callback = Callback.parse(given_callback).compiled()
+    ti = context["ti"]
+
+    @cache
+    def url_of(callback_id: str) -> str:
+        map_index = ti.map_index if ti.map_index is not None else -1
+        url = callback_url(Claim(ti.dag_id, ti.task_id, ti.run_id, map_index, callback_id))
+        mask_on_worker(token_of_url(url))
+        return url
+
+    seed = seed_of(secrets.token_hex(16), time.time() + callback.lifetime(job.deadline))
+    url_of(f"{seed}.0")  # what is missing in the configuration is told before anything is sent
+    return callback, seed, url_of
 
 
 def _retry_of(given: Mapping[str, Any]) -> RetryPolicy:

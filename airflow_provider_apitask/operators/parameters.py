@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODES",
+    "callback_as_template",
     "check_parameters",
     "compiled",
     "csrf_endpoint_of",
@@ -37,6 +38,9 @@ MODES = ("sync", "async")
 HANDLINGS = ("store", "validate", "ignore")
 #: What an idempotency key can be derived for.
 _KEY_SCOPES = ("task", "try")
+
+#: As in ``core.callback_spec``, which parsing a DAG file need not import.
+_PLACEHOLDER = "{callback_url}"
 
 #: Parameters of the operator, and what they are called in a request.
 _REQUEST = {
@@ -94,16 +98,18 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     if response_path is not None and not checks.is_open(response_path):
         check_path(response_path, "response_path")
     if not {"mode", "job"} & set(later):
-        _check_mode(mode_of(given.get("mode"), given.get("job")), given.get("job"), response_path)
+        mode = mode_of(given.get("mode"), given.get("job"), given.get("callback"))
+        _check_mode(mode, given.get("job"), response_path)
+        _check_callback(given, later, mode)
 
 
-def mode_of(mode: Any, job: Any) -> str:
-    """The mode, which is async by default where a job is described.
+def mode_of(mode: Any, job: Any, callback: Any = None) -> str:
+    """The mode, which is async by default where a job is described, or the service calls back.
 
     :raises ParameterError: naming what is allowed.
     """
     if mode is None:
-        return "sync" if job is None else "async"
+        return "async" if job is not None or callback not in (None, False) else "sync"
     text = mode.lower() if isinstance(mode, str) else mode
     if text not in MODES:
         raise ParameterError(
@@ -147,6 +153,59 @@ def rules_as_template(value: Any) -> Any:
     from airflow_provider_apitask.core.validation import ResponseValidation
 
     return ResponseValidation.as_template(value)
+
+
+def callback_as_template(value: Any) -> Any:
+    """The same for ``callback``."""
+    if value is None or value is False:
+        return None
+    from airflow_provider_apitask.core.callback_spec import Callback
+
+    return Callback.as_template(value)
+
+
+def _check_callback(given: Mapping[str, Any], later: Collection[str], mode: str) -> None:
+    """Refuse a callback whose URL is nowhere, and a place for a URL that there is not."""
+    parts = ("endpoint", "query_params", "headers", "body")
+    placed = [name for name in parts if _PLACEHOLDER in str(given.get(name))]
+    if placed:
+        from airflow_provider_apitask.core.callback_spec import places_url
+
+        placed = [name for name in placed if places_url(given.get(name))]
+    if "callback" in later:
+        return
+    if given.get("callback") in (None, False):
+        if placed:
+            raise ParameterError(
+                f"{placed[0]} has {_PLACEHOLDER} in it: give callback=True, so that there is such a URL.",
+                parameter="callback",
+            )
+        return
+    callback_as_template(given["callback"])
+    if mode == "sync":
+        raise ParameterError(
+            "callback is for mode='async'; leave mode out, or callback.", parameter="callback"
+        )
+    if given.get("wait_for_completion", True) is False:
+        raise ParameterError(
+            "callback needs wait_for_completion=True: without it nobody waits for the callback.",
+            parameter="callback",
+        )
+    if not placed and not any(name in later or _may_hold_more(given.get(name)) for name in parts):
+        raise ParameterError(
+            f"callback is given, and {_PLACEHOLDER} is nowhere in the request: put it where the service "
+            "takes the URL to call, such as body={'callbackURL': '" + _PLACEHOLDER + "'}.",
+            parameter="callback",
+        )
+
+
+def _may_hold_more(value: Any) -> bool:
+    """Whether a part of a request has a template in it, which may give anything."""
+    if isinstance(value, Mapping):
+        return any(map(_may_hold_more, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_may_hold_more, value))
+    return checks.is_open(value)
 
 
 def pages_as_template(value: Any) -> Any:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.call import Call, Mode
+from airflow_provider_apitask.core.callback import alone
 from airflow_provider_apitask.core.durable import Record, begin, still_unseen
 from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError, StorageError
 from airflow_provider_apitask.core.events import Event
@@ -23,6 +24,7 @@ from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.drivers.blocking import BlockingTransport, drive
 from airflow_provider_apitask.drivers.body import Sink
 from airflow_provider_apitask.hooks.api import ApiHook
+from airflow_provider_apitask.operators.callbacks import Callbacks
 from airflow_provider_apitask.operators.journal import Journal
 from airflow_provider_apitask.operators.output import Output
 from airflow_provider_apitask.oplog import Account
@@ -73,6 +75,7 @@ class CallRun:
         self._account = account or Account(context["ti"], hook.api_conn_id)
         resumable = call.mode is Mode.ASYNC or (output is not None and call.pagination is not None)
         self._journal = Journal(context) if resumable else None
+        self._callbacks = Callbacks(context) if call.callback is not None else None
         self._operation: Operation | None = None
         #: Why the job is to be cancelled, once the task is known to be killed.
         self._killed: str | None = None
@@ -131,6 +134,10 @@ class CallRun:
         :param answer: the answer that holds the result, where it was handed over.
         """
         self._operation = self._new_operation(with_id(state), answer=answer)
+        if self._callbacks is not None:
+            self._callbacks.resume(state)
+            if self.call.callback_url is not None and state.callback_id is not None:
+                self.call.callback_url(state.callback_id)  # for the masker of this process
 
     def _new_operation(self, state: State | None = None, call: Call | None = None, **more: Any) -> Operation:
         ledger = self._account.ledger()
@@ -146,6 +153,14 @@ class CallRun:
             transport,
             lambda state: state.phase not in (Phase.SUBMIT, Phase.RECONCILE) and not still_unseen(state),
         )
+
+    def called_back(self, transport: BlockingTransport) -> None:
+        """Take the callbacks that have come, and confirm them by one check where the job can be asked for."""
+        if self._callbacks is None or not self._callbacks.take(self.operation, self._report):
+            return
+        polls = self.state.polls
+        waits = alone(self.call, self.state)
+        self._drive(transport, lambda state: waits or not state.phase.waiting or state.polls > polls)
 
     def finish(self, transport: BlockingTransport) -> Any:
         """Run until the end and return the result.
@@ -184,6 +199,8 @@ class CallRun:
             return self.last
 
         def until(state: State) -> bool:
+            if self._callbacks is not None and not state.phase.ended:
+                self._callbacks.expect(state)
             self._store_page()
             self._show_link(state.link)
             if self._journal is not None:
@@ -193,10 +210,26 @@ class CallRun:
             return stop(state) or (self.killed and (state.phase.waiting or state.phase is Phase.SUBMIT))
 
         try:
-            return drive(self.operation, send, until=until, on_event=self._report)
+            return drive(self.operation, send, until=until, on_event=self._report, sleep=self._sleep)
         except BaseException:
             self._discard()
             raise
+
+    # -- callbacks ---------------------------------------------------------------------------
+
+    def _sleep(self, seconds: float) -> None:
+        if self._callbacks is None or not self.state.phase.waiting:
+            time.sleep(seconds)
+        else:
+            self._callbacks.sleep(seconds, self.operation, self._report)
+
+    def forget_callbacks(self, *, good: bool = False) -> None:
+        """Take no callbacks any more, where the call has ended.
+
+        :param good: whether the task has its result.
+        """
+        if self._callbacks is not None and self.state.phase.ended:
+            self._callbacks.end(self.state, good=good)
 
     def _show_link(self, link: str | None) -> None:
         if link is not None and link != self._link:
@@ -381,7 +414,8 @@ class CallRun:
         stale = self._new_operation(replace(with_id(state), deadline_at=None), call)
         with self._hook.transport() as transport:
             send = _telling(transport, stale)
-            drive(stale, send, until=lambda now: now.polls > state.polls, on_event=self._report)
+            if not alone(call, state):
+                drive(stale, send, until=lambda now: now.polls > state.polls, on_event=self._report)
             if (event := stale.cancel("clear")) is not None:
                 self._report(event)
                 drive(stale, send, on_event=self._report)

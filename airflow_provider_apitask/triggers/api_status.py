@@ -50,6 +50,7 @@ class ApiStatusTrigger(BaseTrigger):
     :param csrf_endpoint: where a CSRF token is fetched, see ``core.call.Call``.
     :param max_response_bytes: longest body that is read.
     :param since: Unix time at which the task was deferred.
+    :param callback: the ``Callback`` as a dict, where the service calls back.
     """
 
     #: Where the job stands, once this process waits for it.
@@ -68,6 +69,7 @@ class ApiStatusTrigger(BaseTrigger):
         csrf_endpoint: str | None = None,
         max_response_bytes: int | None = None,
         since: float | None = None,
+        callback: dict[str, Any] | None = None,
     ) -> None:
         # Nothing is checked here: what a trigger's constructor raises takes the triggerer down.
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's **kwargs has no annotation
@@ -78,6 +80,7 @@ class ApiStatusTrigger(BaseTrigger):
         self.csrf_endpoint = csrf_endpoint
         self.max_response_bytes = max_response_bytes
         self.since = since
+        self.callback = callback
 
     @classmethod
     def of(cls, call: Call, api_conn_id: str, state: State) -> Self:
@@ -96,6 +99,7 @@ class ApiStatusTrigger(BaseTrigger):
             csrf_endpoint=call.csrf_endpoint,
             max_response_bytes=call.max_response_bytes,
             since=time.time(),
+            callback=None if call.callback is None else plain_json(call.callback.to_dict()),
         )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -110,6 +114,7 @@ class ApiStatusTrigger(BaseTrigger):
                 "csrf_endpoint": self.csrf_endpoint,
                 "max_response_bytes": self.max_response_bytes,
                 "since": self.since,
+                "callback": self.callback,
             },
         )
 
@@ -149,15 +154,19 @@ class ApiStatusTrigger(BaseTrigger):
     async def _wait(self) -> State:
         await _client_imported()
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
+        from airflow_provider_apitask.triggers.callbacks import called
 
         pool = pool_of_this_loop()
         async with pool.hold():
             operation = self._operation = await self._begun(pool)
+            if await called(self.task_instance, operation.state):
+                return operation.state  # the worker takes it
             return await self._drive(operation, pool)
 
     async def _begun(self, pool: ClientPool) -> Operation:
         """The operation, from the arguments and what an earlier run of this trigger has kept."""
         from airflow_provider_apitask.core.call import Call, Mode
+        from airflow_provider_apitask.core.callback_spec import Callback
         from airflow_provider_apitask.core.job import AsyncJob
         from airflow_provider_apitask.core.ledger import Ledger
         from airflow_provider_apitask.core.operation import Operation
@@ -172,6 +181,7 @@ class ApiStatusTrigger(BaseTrigger):
             timeout=self.timeout,
             csrf_endpoint=self.csrf_endpoint,
             max_response_bytes=self.max_response_bytes,
+            callback=None if self.callback is None else Callback.parse(self.callback),
         )
         state = State.from_dict(self.state)
         api = await self._first_api(pool, call.job.status_grace)
@@ -224,8 +234,10 @@ class ApiStatusTrigger(BaseTrigger):
 
     async def _cancel_job(self) -> None:
         await _client_imported()  # it may not have come to that
+        from airflow_provider_apitask.core.callback import alone
         from airflow_provider_apitask.drivers.event_loop import drive
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
+        from airflow_provider_apitask.triggers.callbacks import has_ended
         from airflow_provider_apitask.triggers.kill import atask_state, reason_of
 
         pool = pool_of_this_loop()
@@ -244,12 +256,15 @@ class ApiStatusTrigger(BaseTrigger):
                 # Another triggerer may have seen the job end, and its task with it: it is asked for once.
                 operation.state = replace(operation.state, next_at=None)
                 polls = operation.state.polls
-                await drive(
-                    operation,
-                    send,
-                    until=lambda state: not state.phase.waiting or state.polls > polls,
-                    on_event=self._report,
-                )
+                if not alone(operation.call, operation.state):
+                    await drive(
+                        operation,
+                        send,
+                        until=lambda state: not state.phase.waiting or state.polls > polls,
+                        on_event=self._report,
+                    )
+                elif await has_ended(self.task_instance, operation.state):
+                    return
                 if event := operation.cancel(reason):
                     self._report(event)
                 await drive(

@@ -44,6 +44,7 @@ __all__ = [
     "refuse_stored_secrets",
     "state_of_event",
     "take_event",
+    "woken_event",
 ]
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,15 @@ def records_of_event(event: Any) -> list[OperationRecord]:
     return found
 
 
+def woken_event(state: dict[str, Any], since: float | None) -> dict[str, Any]:
+    """The payload of the event that ends a trigger from outside, as the service has called back.
+
+    :param state: with which the trigger was made.
+    :param since: Unix time at which the task was deferred.
+    """
+    return {"version": _EVENT_VERSION, "state": state, "left": True, "woken": since}
+
+
 def take_event(context: Context, event: Any) -> tuple[State, Response | None]:
     """Take over from the trigger: where the call stands, and the answer that holds the result.
 
@@ -91,9 +101,23 @@ def take_event(context: Context, event: Any) -> tuple[State, Response | None]:
     :raises ParameterError: where it is none, for example from another version of this package.
     """
     state = state_of_event(event)
+    if event.get("woken") is not None:
+        state = _progressed(context, state, event["woken"])
     if event.get("left"):
         _remove(context, PROGRESS_KEY)
     return state, pull_answer(context) if state.inline else None
+
+
+def _progressed(context: Context, state: State, since: float) -> State:
+    """The state of a trigger that was ended from outside: as it has kept it, else with which it was made."""
+    ti: Any = context["ti"]
+    try:
+        record = ti.xcom_pull(task_ids=ti.task_id, key=PROGRESS_KEY, map_indexes=ti.map_index)
+        if isinstance(record, Mapping) and record.get("since") == since:
+            return State.from_dict(record["state"])
+    except Exception as error:  # noqa: BLE001 - the job runs: it is gone on with all the same
+        log.warning("What the trigger has kept of the job could not be read: %r", error)
+    return state
 
 
 def state_of_event(event: Any) -> State:

@@ -6,6 +6,8 @@
     A table for each section of the connection form, from ``provider.yaml``.
 ``.. configuration::``
     The options of Airflow's configuration, from ``provider.yaml``.
+``.. job-life::``
+    A picture of the phases of a job, and the ways between them.
 ``.. retried::``
     The errors, and whether Airflow's retries apply to them.
 ``.. commands::``
@@ -20,6 +22,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from job_life import svg
 from parameters import connection_fields, described, errors, load, options, parameters_of
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -51,14 +54,14 @@ class Parameters(_Generated):
         rows = [
             (
                 f":apitask-parameter:`{documented.__name__}.{parameter.name}`",
-                _literal(parameter.type),
+                _literal(parameter.type) if "|" in parameter.type else parameter.type,
                 _literal(parameter.default),
                 "yes" if parameter.templated else "",
                 parameter.meaning,
             )
             for parameter in parameters_of(documented)
         ]
-        yield from _table(("name", "type", "default", "templated", "meaning"), rows, (17, 15, 13, 9, 46))
+        yield from _table(("name", "type", "default", "templated", "meaning"), rows)
         yield from (*others, "")
 
 
@@ -72,7 +75,7 @@ class ConnectionFields(_Generated):
                 (f"``{f.name}``", f.label, _literal(f.type), _literal(f.default), f.meaning) for f in fields
             ]
             head = ("name", "in the form", "type", "default", "meaning")
-            yield from _table(head, rows, (22, 18, 14, 12, 34))
+            yield from _table(head, rows)
 
 
 class Configuration(_Generated):
@@ -87,7 +90,7 @@ class Configuration(_Generated):
                 (f"``[{o.section}] {o.name}``", _literal(o.type), _literal(o.default), o.meaning)
                 for o in found
             ]
-            yield from _table(("option", "type", "default", "meaning"), rows, (26, 10, 16, 48))
+            yield from _table(("option", "type", "default", "meaning"), rows)
 
 
 class Commands(_Generated):
@@ -103,6 +106,13 @@ class Commands(_Generated):
                 yield from _command(command, ["airflow"])
 
 
+class JobLife(SphinxDirective):
+    """The picture of a job's life, in the page itself, so that the page's style reaches it."""
+
+    def run(self) -> list[nodes.Node]:
+        return [nodes.raw("", svg(), format="html")]
+
+
 class Retried(_Generated):
     """The errors, and whether Airflow's retries apply to them."""
 
@@ -111,7 +121,7 @@ class Retried(_Generated):
             (f":class:`~{error.__module__}.{error.__name__}`", "yes" if error.retryable else "no", summary)
             for error, summary in errors()
         ]
-        yield from _table(("class", "retried", "meaning"), rows, (25, 8, 67))
+        yield from _table(("class", "retried", "meaning"), rows)
 
 
 def _command(command: Any, above: Sequence[str]) -> Iterator[str]:
@@ -131,17 +141,17 @@ def _command(command: Any, above: Sequence[str]) -> Iterator[str]:
         )
         for arg in command.args
     ]
-    yield from _table(("argument", "default", "meaning"), rows, (30, 15, 55))
+    yield from _table(("argument", "default", "meaning"), rows)
 
 
 def _literal(text: str) -> str:
     return f"``{text}``" if text else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     if not rows:
         return
-    yield from (".. list-table::", "   :header-rows: 1", f"   :widths: {' '.join(map(str, widths))}")
+    yield from (".. list-table::", "   :header-rows: 1", "   :widths: auto")
     yield from ("   :class: reference", "")
     for row in (head, *rows):
         for index, cell in enumerate(row):
@@ -164,5 +174,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("configuration", Configuration)
     app.add_directive("commands", Commands)
     app.add_directive("retried", Retried)
+    app.add_directive("job-life", JobLife)
     app.add_role("apitask-parameter", _parameter_role)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,11 +10,18 @@ import pytest
 
 from tests.airflow.conftest import _outside_of_a_task_runner, comms, connect
 from tests.support.real.tls import Certificates, make_certificates
+from tests.systems.shell import Shell
 
 if TYPE_CHECKING:
     from tests.systems.stack import Stack
 
-__all__ = ["_outside_of_a_task_runner", "certificates", "comms", "connect", "stack"]
+__all__ = ["_outside_of_a_task_runner", "certificates", "comms", "connect", "shell", "stack"]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Where a person tries a task of an example DAG."""
+    return Shell(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

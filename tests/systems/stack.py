@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from demo.airflow_api import ApiError
 from demo.airflow_service import ComponentAirflow
 from demo.processes import Services, wait_until
 from demo.pygeoapi_service import PygeoapiService
 from tests.support.real.tls import Certificates
-from tests.systems.servers import informatica, sap
+from tests.systems.servers import informatica, invision, panoply, qarion, sap
 
 __all__ = ["Stack", "airflow_connection", "systems_stack"]
 
@@ -36,12 +38,25 @@ class Stack:
     pygeoapi: PygeoapiService
     sap: sap.SapServer
     informatica: informatica.InformaticaServer
+    qarion: qarion.QarionServer
+    invision: invision.InvisionServer
+    panoply: panoply.PanoplyServer
     known: set[str] = field(default_factory=set)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any], run_id: str) -> str:
         """Start a run of a DAG and return its id."""
         self.know(dag_id)
-        return self.airflow.api.trigger(dag_id, conf, run_id)
+        for _ in range(5):
+            try:
+                return self.airflow.api.trigger(dag_id, conf, run_id)
+            except ApiError as error:
+                # SQLite, where two write at once. What was written after all is there (409).
+                if error.status == 409:
+                    return run_id
+                if error.status != 500:
+                    raise
+            time.sleep(0.5)
+        raise AssertionError(f"{run_id} of {dag_id} could not be started")
 
     def know(self, dag_id: str) -> None:
         """Wait until Airflow knows the DAG, and let it run."""
@@ -50,9 +65,9 @@ class Stack:
             self.airflow.api.unpause(dag_id)
             self.known.add(dag_id)
 
-    def fail_task(self, dag_id: str, run_id: str, task_id: str, said: str) -> None:
+    def fail_task(self, dag_id: str, run_id: str, task_id: str, said: str, state: str = "deferred") -> None:
         """Mark a task as failed, as somebody does in the UI, once it is deferred and its log says so."""
-        self.airflow.wait_for_task(dag_id, run_id, task_id, "deferred", RUN_TIMEOUT)
+        self.airflow.wait_for_task(dag_id, run_id, task_id, state, RUN_TIMEOUT)
         wait_until(
             lambda: said in self.log(dag_id, run_id, task_id), RUN_TIMEOUT, f"{dag_id} did not say {said!r}"
         )
@@ -76,6 +91,9 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         services = stack.enter_context(Services())
         of_sap = stack.enter_context(sap.SapServer(csrf="separate", ssl_context=certificates.good))
         of_informatica = stack.enter_context(informatica.InformaticaServer(seconds=3))
+        of_qarion = stack.enter_context(qarion.QarionServer())
+        of_invision = stack.enter_context(invision.InvisionServer(seconds=3))
+        of_panoply = stack.enter_context(panoply.PanoplyServer(seconds=3))
         pygeoapi = PygeoapiService(services, folder / "pygeoapi")
         env = {
             "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": str(JWT_SECONDS),
@@ -92,6 +110,12 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
                 session_endpoint=f"{of_informatica.url}/ma/api/v2/user/login",
                 **INFORMATICA_LOGIN,
             ),
+            **_connection("qarion", of_qarion.url, qarion.LOGIN, qarion.PASSWORD, allow_http=True),
+            **_connection("qarion_oauth", of_qarion.url, allow_http=True, **QARION_OAUTH),
+            **_connection("invision", of_invision.base_url, allow_http=True, **INVISION_KEY),
+            **_connection(
+                "panoply", of_panoply.url, allow_http=True, auth_type="bearer", bearer_token=panoply.TOKEN
+            ),
         }
         dags = folder / "dags"
         for source in (EXAMPLES, DAGS):
@@ -104,7 +128,7 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         pygeoapi.wait_ready(BOOT_TIMEOUT)
         airflow.wait_ready(BOOT_TIMEOUT)
         _connect_to_itself(airflow)
-        yield Stack(airflow, pygeoapi, of_sap, of_informatica)
+        yield Stack(airflow, pygeoapi, of_sap, of_informatica, of_qarion, of_invision, of_panoply)
 
 
 #: What the how-to page says of the connection.
@@ -116,9 +140,23 @@ INFORMATICA_LOGIN = {
     "session_template": "{token}",
     "session_base_url_path": "$.serverUrl",
 }
+QARION_OAUTH = {
+    "auth_type": "oauth2",
+    "oauth2_endpoint": "/oauth/token",
+    "oauth2_client_id": qarion.CLIENT_ID,
+    "oauth2_client_secret": qarion.CLIENT_SECRET,
+}
+INVISION_KEY = {
+    "auth_type": "api_key",
+    "key_in": "query",
+    "key_name": "api_key",
+    "key_secret": invision.API_KEY,
+}
 
 
-def _connection(conn_id: str, host: str, login: str, password: str, **extra: Any) -> dict[str, str]:
+def _connection(
+    conn_id: str, host: str, login: str | None = None, password: str | None = None, **extra: Any
+) -> dict[str, str]:
     given = {"conn_type": "apitask", "host": host, "login": login, "password": password, "extra": extra}
     return {f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(given)}
 

@@ -15,6 +15,7 @@ from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.jobs import airflow_dag_run
 from demo.processes import wait_until
 from tests.airflow.helpers import Comms, Connect, call, context_for, deferred, needs_store
+from tests.systems.shell import Shell
 from tests.systems.stack import Stack, airflow_connection
 from tests.systems.ways import BOTH, Kept, carry_out, kill
 
@@ -204,3 +205,13 @@ def test_operation_log(rest: Stack, deferrable: bool) -> None:
     assert [one for one in log.told if one[0] != "login"] == [("invoke", "success"), ("poll", "success")]
     assert (log.records[-1].job_id, log.records[-1].job_status) == (run_id, "success")
     assert rest.airflow.password not in repr(log.records)
+
+
+@pytest.mark.feature("airflow", "test run")
+def test_test_run(rest: Stack, shell: Shell) -> None:
+    shell.connect("airflow_api", **airflow_connection(rest.airflow))
+    conf = {"dag": DAG, "conf": {"seconds": 0.5, "fail": False}}
+    with shell.test_run("airflow_dag_run", "run_dag", conf) as run:
+        assert run.finish() == 0
+    assert (run.value["dag_id"], run.value["state"]) == (DAG, "success")
+    assert rest.airflow.password not in run.text

@@ -24,6 +24,7 @@ from tests.systems.servers.informatica import (
     InformaticaServer,
     Task,
 )
+from tests.systems.shell import Shell
 from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 ACTIVITY = "/saas/api/v2/activity/activityLog"
@@ -301,6 +302,19 @@ def test_operation_log(informatica: InformaticaServer, deferrable: bool) -> None
     assert "table ORDERS does not exist" in (poll.error_message or "")
     secrets = [PASSWORD, *(request.header("icSessionId") or PASSWORD for request in informatica.history)]
     assert [secret for secret in secrets if secret in repr(log.records)] == []
+
+
+@pytest.mark.once
+@pytest.mark.feature("informatica", "test run")
+@pytest.mark.parametrize("task", [NIGHTLY, BROKEN], ids=["succeeds", "fails"])
+def test_test_run(informatica: InformaticaServer, shell: Shell, task: Task) -> None:
+    extra = {**SESSION, "session_endpoint": f"{informatica.url}/ma/api/v2/user/login", "allow_http": True}
+    shell.connect("informatica", host=informatica.api_url, login=LOGIN, password=PASSWORD, extra=extra)
+    with shell.test_run("informatica", "run_task", {"task": task.id, "type": task.type}) as run:
+        assert run.finish() == (1 if task.fails else 0)
+    assert (BROKEN.fails and "table ORDERS does not exist" in run.text) is task.fails
+    assert [started.task for started in informatica.runs] == [task]
+    assert PASSWORD not in run.text
 
 
 # -- the stand-in's callback ---------------------------------------------------------------------

@@ -19,6 +19,7 @@ from demo.pygeoapi_service import PygeoapiService
 from tests.airflow.helpers import Comms, Connect, awaited, call, context_for, deferred, needs_store
 from tests.support import Answer
 from tests.support.scripted_server import ScriptedServer
+from tests.systems.shell import Shell
 from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 pytestmark = pytest.mark.e2e
@@ -227,3 +228,11 @@ def test_operation_log(pygeoapi: PygeoapiService, deferrable: bool) -> None:
     assert log.told == [("invoke", "success"), ("poll", "success"), ("result", "success")]
     assert [record.http_status for record in log.records] == [201, 200, 200]
     assert len({record.job_id for record in log.records}) == 1
+
+
+@pytest.mark.feature("ogc", "test run")
+def test_test_run(pygeoapi: PygeoapiService, shell: Shell) -> None:
+    shell.connect("pygeoapi", host=pygeoapi.url, extra={"allow_http": True})
+    with shell.test_run("ogc_process", "run_process", {"seconds": 1, "fail": False}) as run:
+        assert run.finish() == 0
+    assert run.value == {"slept": 1, "greeting": "Hello after 1 s of work"}

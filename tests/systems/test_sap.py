@@ -14,6 +14,7 @@ from tests.airflow.helpers import Comms, Connect, awaited, call, clock, context_
 from tests.support import Answer, Recorded
 from tests.support.real.tls import Certificates
 from tests.systems.servers.sap import LOGIN, PASSWORD, SapServer
+from tests.systems.shell import Shell
 from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 WEEK = 7 * 24 * 3600.0  # seconds
@@ -428,3 +429,66 @@ def test_operation_log(system: Callable[..., SapServer], fail: bool, deferrable:
     assert (poll.job_id, poll.job_status) == ("1", "FAILED" if fail else "COMPLETED")
     assert ("SALES_ORDERS is locked" in (poll.error_message or "")) is fail
     assert PASSWORD not in repr(log.records)
+
+
+# -- test run ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tried(system: Callable[..., SapServer], shell: Shell, certificates: Certificates) -> SapServer:
+    """The system, and the connection ``sap`` to it for whoever tries the example."""
+    server = system(csrf="separate")
+    extra = {"ca_bundle": certificates.ca_file}
+    shell.connect("sap", host=server.url, login=LOGIN, password=PASSWORD, extra=extra)
+    return server
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_shows_progress_and_success(tried: SapServer, shell: Shell) -> None:
+    with shell.test_run("sap_datasphere", "load", {"seconds": 0.5}) as run:
+        assert run.finish() == 0
+    assert run.value["status"] == "COMPLETED"
+    said = [step["message"] for step in run.steps if step["kind"] == "event"]
+    assert any("status 'RUNNING'" in line for line in said)
+    assert len(tried.tasks) == 1  # the other task of the DAG takes no part
+    assert PASSWORD not in run.text
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_shows_errors(tried: SapServer, shell: Shell) -> None:
+    with shell.test_run("sap_datasphere", "load", {"seconds": 0, "fail": True}) as run:
+        assert run.finish() == 1
+    assert "SALES_ORDERS is locked" in run.text
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_has_no_five_minutes(tried: SapServer, shell: Shell) -> None:
+    tried.once("GET", "/api/jobs/1", Answer(503))
+    with shell.test_run("sap_datasphere", "load", {"seconds": 0}) as run:
+        assert run.finish() == 1
+    assert len(tried.requests("GET", "/api/jobs/1")) == 1
+    assert "503" in run.text
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_ends_the_one_that_still_runs(tried: SapServer, shell: Shell) -> None:
+    with shell.test_run("sap_datasphere", "load", {"seconds": 600}) as first:
+        first.until("event", "status 'RUNNING'")
+        with shell.test_run("sap_datasphere", "load", {"seconds": 0}) as second:
+            assert second.finish() == 0
+        assert first.finish() != 0
+    assert [task.status for task in tried.tasks] == ["CANCELLED", "COMPLETED"]
+
+
+@pytest.mark.once
+@pytest.mark.feature("sap", "test run")
+def test_test_run_can_be_cancelled(tried: SapServer, shell: Shell) -> None:
+    with shell.test_run("sap_datasphere", "load", {"seconds": 600}) as run:
+        run.until("event", "status 'RUNNING'")
+        run.interrupt()
+        assert run.finish() == 130
+    assert tried.tasks[0].cancelled
