@@ -72,9 +72,8 @@ def try_flush(seconds: float | None = None, engine: Engine | None = None) -> int
 def _flush(
     kept: SpoolFile, engine: Engine | None, conn_id: str | None, *, force: bool, until: float | None
 ) -> int:
-    kept.bury(time.time())
     moved = 0
-    while kept.count() and kept.claim(time.time(), force=force):
+    while kept.claim(time.time(), force=force):
         try:
             made = engine or engine_of(conn_id)
             try:

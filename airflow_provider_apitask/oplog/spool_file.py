@@ -89,21 +89,26 @@ class SpoolFile:
         """Ask to be the one process that flushes.
 
         :param force: also while the database is known to be down.
-        :returns: False where another one is at it, or it is too early to try the database again.
+        :returns: False where there is nothing to flush, another process is at it, or it is too early to
+            try the database again.
         """
+        if not self.path.exists():
+            return False
         with self._open() as db:
             state = dict(db.execute("SELECT name, value FROM state").fetchall())
-            lease = state.get("lease_until", 0.0)
+            lease, retry_at = state.get("lease_until", 0.0), state.get("retry_at", 0.0)
             # A clock that was set back must not lock everybody out.
-            if lease > now and lease - now <= _LEASE:
+            if now < lease <= now + _LEASE:
                 return False
             if lease and not force:
                 # Who had it was killed or is stuck: that counts as a failure of the database.
                 self._failed(db, now, state.get("failures", 0.0))
                 _set(db, lease_until=0.0)
                 return False
-            retry_at = state.get("retry_at", 0.0)
             if not force and now < retry_at <= now + _LONGEST_BACKOFF:
+                return False
+            _bury(db, now)
+            if db.execute("SELECT 1 FROM records LIMIT 1").fetchone() is None:
                 return False
             _set(db, lease_until=now + _LEASE)
             return True
@@ -156,27 +161,6 @@ class SpoolFile:
             db.executemany("DELETE FROM running WHERE record_id = ?", [(r.record_id,) for r in records])
             db.executemany("INSERT INTO records (body) VALUES (?)", [(_text(record),) for record in records])
 
-    def bury(self, now: float) -> int:
-        """Log what processes had under way that are dead; how many records that were."""
-        if not self.path.exists():
-            return 0
-        with self._open() as db:
-            rows = db.execute("SELECT record_id, body, host, pid, begun, touched FROM running").fetchall()
-            alive: dict[tuple[str, int, str], bool] = {}
-            buried = []
-            for record_id, body, host, pid, begun, touched in rows:
-                key = (host, pid, begun)
-                if key not in alive:
-                    here = host == socket.gethostname()
-                    alive[key] = _alive(pid, begun) if here else now - touched < _SILENT
-                if not alive[key]:
-                    buried.append((record_id, _record(body)))
-            done = [_text(_interrupted(record, now)) for _, record in buried if record is not None]
-            db.executemany("INSERT INTO records (body) VALUES (?)", [(text,) for text in done])
-            gone = [(record_id,) for record_id, _ in buried]
-            db.executemany("DELETE FROM running WHERE record_id = ?", gone)
-        return len(buried)
-
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection, and a transaction that is committed at the end."""
@@ -198,6 +182,23 @@ class SpoolFile:
             db.execute("COMMIT")
         finally:
             db.close()
+
+
+def _bury(db: sqlite3.Connection, now: float) -> None:
+    """Log what processes had under way that are dead."""
+    rows = db.execute("SELECT record_id, body, host, pid, begun, touched FROM running").fetchall()
+    alive: dict[tuple[str, int, str], bool] = {}
+    buried = []
+    for record_id, body, host, pid, begun, touched in rows:
+        key = (host, pid, begun)
+        if key not in alive:
+            here = host == socket.gethostname()
+            alive[key] = _alive(pid, begun) if here else now - touched < _SILENT
+        if not alive[key]:
+            buried.append((record_id, _record(body)))
+    done = [(_text(_interrupted(record, now)),) for _, record in buried if record is not None]
+    db.executemany("INSERT INTO records (body) VALUES (?)", done)
+    db.executemany("DELETE FROM running WHERE record_id = ?", [(record_id,) for record_id, _ in buried])
 
 
 def _set(db: sqlite3.Connection, **values: float) -> None:

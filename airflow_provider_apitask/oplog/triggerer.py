@@ -74,19 +74,13 @@ async def _drain() -> None:
     try:
         await asyncio.sleep(2 * _EVERY)  # what was noted just now goes along
         conn_id = configured_conn_id()
-        if conn_id is None or not await asyncio.to_thread(_is_left):
+        if conn_id is None or not await asyncio.to_thread(spool().path.exists):
             return
         connection = await BaseHook.aget_connection(conn_id)
         # In a thread that Airflow knows of: what reads a connection tells the supervisor what to mask.
         await sync_to_async(_moved, thread_sensitive=False)(connection)
     except Exception as error:  # noqa: BLE001 - the records are kept, and others try too
         log.warning("The operation log could not be written to its database: %r", error)
-
-
-def _is_left() -> bool:
-    kept = spool()
-    kept.bury(time.time())
-    return kept.count() > 0
 
 
 def _moved(connection: Any) -> None:

@@ -50,7 +50,9 @@ class Aviary:
         self.folder = folder
         self.states: dict[str, str] = {}
         self.server = CanaryServer(self.canaries)
+        self.operations = folder / "operations.db"
         env = {
+            **_operation_log(self.operations),
             "AIRFLOW__CORE__FERNET_KEY": self.fernet_key,
             "AIRFLOW__CORE__PARALLELISM": "6",
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS / "plugins"),
@@ -80,11 +82,26 @@ class Aviary:
         """All that can be seen of the run."""
         database = self.folder / "airflow.db"
         yield from database_texts(database, self.fernet_key)
+        for kept in (self.operations, self.folder / "apitask-operations.db"):
+            yield from database_texts(kept, self.fernet_key)
         yield from file_texts(self.folder)
         yield from self.sampler.texts
         for name, log in self.logs.items():
             yield f"log of {name} in the UI", log.encode()
         yield "task instances in the UI", json.dumps(self.rendered).encode()
+
+
+def _operation_log(database: Path) -> dict[str, str]:
+    """Settings by which operations are logged to a database, which is made."""
+    from airflow_provider_apitask.oplog import migrations
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    env = {"AIRFLOW_CONN_OPLOG": json.dumps({"conn_type": "sqlite", "host": str(database)})}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_OPLOG", env["AIRFLOW_CONN_OPLOG"])
+        migrations.upgrade("oplog")
+    names = {"OPERATION_LOG": "task_log,sql", "OPERATION_LOG_CONN_ID": "oplog"}
+    return {**env, **{f"AIRFLOW__APITASK__{name}": value for name, value in names.items()}}
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +129,12 @@ def test_every_path_was_taken(aviary: Aviary) -> None:
     never = {place for place, value in aviary.canaries.by_place.items() if value not in used}
     assert {place.partition(" #")[0] for place in never} <= {*NOT_SENT}
     assert aviary.sampler.triggers >= 15
+    with closing(sqlite3.connect(aviary.operations)) as database:
+        logged = database.execute("select distinct task_id, operation_subtype, status from apitask_operation_log")
+        found = set(logged)
+    assert {"invoke", "poll", "result", "login"} <= {subtype for _, subtype, _ in found}
+    assert {"success", "failed"} <= {status for _, _, status in found}
+    assert len({task for task, _, _ in found}) > 40
 
 
 def test_no_secret_is_seen(aviary: Aviary) -> None:

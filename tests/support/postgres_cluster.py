@@ -60,11 +60,13 @@ class PostgresCluster:
         self._run("pg_ctl", "-D", self._data, "-w", "-m", "fast", "stop")
 
     def _run(self, *command: Any) -> None:
-        subprocess.run(
-            [str(part) for part in command],
-            user=self._user,
-            cwd=self._data,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            timeout=60,
-        )
+        with (self._data.parent / "commands.log").open("ab") as log:
+            subprocess.run(
+                [str(part) for part in command],
+                user=self._user,
+                cwd=self._data,
+                check=True,
+                stdout=log,
+                stderr=log,
+                timeout=60,
+            )
