@@ -65,6 +65,7 @@ def switch(
         yield Switch(log, cluster.stop, cluster.start)
 
 
+@pytest.mark.once
 @pytest.mark.timeout(600)
 def test_none_is_lost_or_doubled(switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context("spawn")
@@ -100,6 +101,7 @@ def _wait(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.once
 def test_a_task_takes_no_longer_while_the_database_is_down(
     switch: Switch, connect: Connect, comms: Comms
 ) -> None:

@@ -130,8 +130,8 @@ def test_every_path_was_taken(aviary: Aviary) -> None:
     assert {place.partition(" #")[0] for place in never} <= {*NOT_SENT}
     assert aviary.sampler.triggers >= 15
     with closing(sqlite3.connect(aviary.operations)) as database:
-        logged = database.execute("select distinct task_id, operation_subtype, status from apitask_operation_log")
-        found = set(logged)
+        columns = "task_id, operation_subtype, status"
+        found = set(database.execute(f"select distinct {columns} from apitask_operation_log"))
     assert {"invoke", "poll", "result", "login"} <= {subtype for _, subtype, _ in found}
     assert {"success", "failed"} <= {status for _, _, status in found}
     assert len({task for task, _, _ in found}) > 40
