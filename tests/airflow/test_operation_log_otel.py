@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.core.records import OperationStatus, Subtype
 from airflow_provider_apitask.oplog import emit
-from tests.airflow.helpers import Comms, Connect, call, context_for
+from tests.airflow.helpers import HAS_STORE, Comms, Connect, call, context_for
 from tests.airflow.oplog_support import make_record
 from tests.support import Answer
 from tests.support.scripted_server import ScriptedServer
@@ -75,10 +74,7 @@ def test_what_goes_on_is_no_span_yet(spans: InMemorySpanExporter) -> None:
     assert spans.get_finished_spans() == ()
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("airflow.sdk.observability.stats") is None,
-    reason="before Airflow 3.3 metrics cannot be led to an exporter in memory",
-)
+@pytest.mark.skipif(not HAS_STORE, reason="before Airflow 3.3 metrics cannot be led to an exporter in memory")
 def test_operations_are_counted_and_timed() -> None:
     from airflow.sdk._shared.observability.metrics.otel_logger import SafeOtelLogger
     from airflow.sdk.observability import stats

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 from airflow_provider_apitask.core.api import Api
@@ -18,7 +20,9 @@ from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.ledger import Ledger
 from airflow_provider_apitask.core.operation import Done, Operation
+from airflow_provider_apitask.core.records import OperationRecord, Owner
 from airflow_provider_apitask.core.redaction import Redactor
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase, State
@@ -90,6 +94,8 @@ class Seen:
     phase: Phase
     states: list[str] = field(default_factory=list)
     """States as they went from process to process."""
+    records: list[OperationRecord] = field(default_factory=list)
+    """What the operation log has of it, but not of the relay, whose processes keep accounts of their own."""
 
     @property
     def value(self) -> Any:
@@ -130,6 +136,19 @@ class Seen:
             "sent": self._sent(),
         }
 
+    def account(self) -> list[Any]:
+        """What must be the same of the records: all but ids, times and the server's address.
+
+        How much of an answer that breaks off was seen depends on how it was read.
+        """
+        other = {"record_id", "operation_id", "started_at", "ended_at"}
+        kept = []
+        for record in self.records:
+            left_out = other if record.http_status else other | {"bytes_received"}
+            kept.append({name: v for name, v in record.to_dict().items() if name not in left_out})
+        accounted: list[Any] = json.loads(self.without_address(json.dumps(kept)))
+        return accounted
+
     def _sent(self) -> list[Any]:
         if isinstance(self.server, RawServer):
             # Fields in the order of their names; clients may write them in an order of their own.
@@ -162,12 +181,13 @@ class Setup:
     clock: Clock
     events: list[Event] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=lambda: Ledger(Owner(), lambda: uuid.uuid4().hex))
 
     def blocking(self, operation: Operation, **kwargs: Any) -> Done | None:
         with blocking.BlockingTransport(self.api, self.options) as transport:
             return blocking.drive(
                 operation,
-                transport.send,
+                partial(transport.send, observe=operation.observe),
                 on_event=self.events.append,
                 clock=self.clock,
                 sleep=self.clock.sleep,
@@ -178,7 +198,7 @@ class Setup:
         async with event_loop.EventLoopTransport(self.api, self.options) as transport:
             return await event_loop.drive(
                 operation,
-                transport.send,
+                partial(transport.send, observe=operation.observe),
                 on_event=self.events.append,
                 clock=self.clock,
                 sleep=self.clock.asleep,
@@ -194,12 +214,12 @@ class Setup:
 
 
 def _blocking(setup: Setup) -> tuple[Operation, Done | None]:
-    operation = Operation(setup.call, setup.api)
+    operation = Operation(setup.call, setup.api, ledger=setup.ledger)
     return operation, setup.blocking(operation)
 
 
 def _event_loop(setup: Setup) -> tuple[Operation, Done | None]:
-    operation = Operation(setup.call, setup.api)
+    operation = Operation(setup.call, setup.api, ledger=setup.ledger)
     return operation, asyncio.run(setup.event_loop(operation))
 
 
@@ -263,7 +283,8 @@ def run(
         operation, done = WAYS[way](setup)
         assert done is not None, way
         events = [(event.kind.value, event.message) for event in setup.events]
-        return Seen(done, running, events, setup.clock.slept, operation.state.phase, setup.states)
+        phase, records = operation.state.phase, setup.ledger.take()
+        return Seen(done, running, events, setup.clock.slept, phase, setup.states, records)
 
 
 def contract(script: Callable[[Any], object], call: Call | Callable[[Any], Call], **kwargs: Any) -> Seen:
@@ -276,6 +297,7 @@ def contract(script: Callable[[Any], object], call: Call | Callable[[Any], Call]
     for way, seen in runs.items():
         for what, found in seen.comparable().items():
             assert found == reference[what], f"{way}: {what}: {found!r}, blocking: {reference[what]!r}"
+    assert runs["event loop"].account() == runs["blocking"].account()
     runs["event loop"].states = runs["relay"].states
     return runs["event loop"]
 
