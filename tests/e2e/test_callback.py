@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -321,6 +322,38 @@ def test_many_at_once_and_none_is_cancelled_by_being_woken(called: Called) -> No
     assert not [job.id for job in jobs if job.cancelled]
     then = f"{MANY} tasks woken, none cancelled; {taken:.1f} s, {again} sent again"
     called.tell(f"{MANY} at once", "200", then)
+
+
+def test_none_is_lost_while_its_task_is_being_deferred(called: Called) -> None:
+    """Nothing else tells how these jobs ended: each is called back at another moment around its deferral."""
+    codes: list[int] = []
+
+    def later(job: Job, seconds: float) -> None:
+        time.sleep(seconds)
+        while (code := call(job.url, {"status": "COMPLETED"})) == 503:
+            time.sleep(0.2)
+        codes.append(code)
+
+    with ThreadPoolExecutor(MANY) as threads:
+
+        def soon(seconds: float, job: Job) -> None:
+            threads.submit(later, job, seconds)
+
+        for number in range(MANY):
+            called.service.before[f"race-{number}"] = partial(soon, number * 2.0 / MANY)
+        called.run("race", "race")
+        assert called.airflow.wait("race", "race", RUN_TIMEOUT) == "success"
+    assert codes == [200] * MANY
+    deferred = sum(
+        any(
+            event["event"] == "deferred"
+            for event in called.airflow.api.event_log("race", "race", "call")
+            if event["map_index"] == number
+        )
+        for number in range(MANY)
+    )
+    then = f"{MANY} jobs, {deferred} of them deferred: all of them succeed"
+    called.tell("up to 2 s after the submit, no status request", "200", then)
 
 
 def test_a_person_who_ends_the_task_still_cancels_its_job(called: Called) -> None:
