@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_apitask.core.callback_spec import Callback
     from airflow_provider_apitask.core.job import AsyncJob
     from airflow_provider_apitask.core.pagination import Pagination
     from airflow_provider_apitask.hooks.api import ApiHook
@@ -26,6 +27,7 @@ __all__ = [
     "ApiStatusSensor",
     "ApiStatusTrigger",
     "AsyncJob",
+    "Callback",
     "Pagination",
     "__version__",
 ]
@@ -40,6 +42,7 @@ _PLACES = {
     "ApiStatusSensor": "sensors.api_status",
     "ApiStatusTrigger": "triggers.api_status",
     "AsyncJob": "core.job",
+    "Callback": "core.callback_spec",
     "Pagination": "core.pagination",
 }
 

@@ -1,7 +1,7 @@
 """Start a task of Informatica Intelligent Cloud Services, which calls Airflow when the run has ended.
 
-Nothing is asked for meanwhile. What the service posts to the ``callbackURL`` tells how the run has ended. Should
-it never call, the run is stopped at the deadline.
+Nothing is asked for meanwhile. What the service posts to the ``callbackURL`` tells how the run has ended.
+Should it never call, the run is stopped at the deadline.
 
 Airflow needs ``[apitask] callback_base_url``, an address of its API server at which the service reaches it.
 The connection ``informatica`` (type API task) holds the address of the API, user, password and the login.

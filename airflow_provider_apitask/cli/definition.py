@@ -10,6 +10,24 @@ _CONN_ID = Arg(("--conn-id",), help="connection of type apitask or http, else ap
 _JSON = Arg(("--json",), help="print JSON, one object per line", action="store_true")
 _VERBOSE = Arg(("-v", "--verbose"), help="show headers and bodies, without secrets", action="store_true")
 
+_LOG_CONN_ID = Arg(
+    ("--conn-id",),
+    help="connection of the operation log's database; by default [apitask] operation_log_conn_id",
+    metavar="ID",
+)
+_FILTERS = (
+    Arg(("--type",), help="invoke, poll, result, download, cancel, login, …", dest="subtype", metavar="TYPE"),
+    Arg(("--status",), help="success, failed, running or interrupted"),
+    Arg(("--dag-id",), help="of this DAG", metavar="ID"),
+    Arg(("--task-id",), help="of this task", metavar="ID"),
+    Arg(("--run-id",), help="of this run", metavar="ID"),
+    Arg(("--map-index",), help="of this one of a mapped task", type=int, metavar="N"),
+    Arg(("--operation-id",), help="of one call, with all that belongs to it", metavar="ID"),
+    Arg(("--job-id",), help="of this remote job", metavar="ID"),
+    Arg(("--since",), help="begun then or later: ISO 8601, or 12h for so long ago", metavar="TIME"),
+    Arg(("--until",), help="begun before then", metavar="TIME"),
+    Arg(("--limit",), help="how many at most, 50 by default", type=int, default=50, metavar="N"),
+)
 _TASK = (
     Arg(("--dag-id",), help="DAG of the task", metavar="ID"),
     Arg(("--task-id",), help="an ApiCallOperator, @task.api_call or ApiStatusSensor", metavar="ID"),
@@ -65,7 +83,7 @@ def get_commands() -> list[GroupCommand]:
     return [
         GroupCommand(
             name="apitask",
-            help="Try API calls and connections",
+            help="Try API calls and connections, see what was called",
             subcommands=(
                 ActionCommand(
                     name="test-run",
@@ -83,6 +101,42 @@ def get_commands() -> list[GroupCommand]:
                         Arg(("conn_id",), help="id of the connection", metavar="conn-id"),
                         _JSON,
                         _VERBOSE,
+                    ),
+                ),
+                ActionCommand(
+                    name="history",
+                    help="Show the operation log, the newest first",
+                    func=_command("log.history"),
+                    args=(*_FILTERS, _LOG_CONN_ID, _JSON),
+                ),
+                GroupCommand(
+                    name="db",
+                    help="The table of the operation log",
+                    subcommands=(
+                        ActionCommand(
+                            name="migrate",
+                            help="Create the table, or bring it up to date",
+                            func=_command("log.migrate"),
+                            args=(_LOG_CONN_ID,),
+                        ),
+                        ActionCommand(
+                            name="check",
+                            help="Whether the table is there and up to date",
+                            func=_command("log.check_table"),
+                            args=(_LOG_CONN_ID,),
+                        ),
+                    ),
+                ),
+                GroupCommand(
+                    name="log",
+                    help="Records that wait on this host",
+                    subcommands=(
+                        ActionCommand(
+                            name="flush",
+                            help="Move them to the database now",
+                            func=_command("log.flush"),
+                            args=(_LOG_CONN_ID,),
+                        ),
                     ),
                 ),
             ),

@@ -11,6 +11,8 @@ __all__ = ["prepared_output", "quiet"]
 
 #: The level below which nothing is shown of Airflow's logs.
 _shown = logging.WARNING
+#: Logger of the sink ``task_log``: what it tells of a call, the command shows anyway.
+_OPERATIONS = "airflow_provider_apitask.oplog"
 
 
 def prepared_output() -> IO[str]:
@@ -46,6 +48,7 @@ def quiet(level: int) -> int:
 def _drop(logger: Any, method: str, event: Any) -> Any:
     import structlog
 
-    if structlog.processors.NAME_TO_LEVEL.get(method, logging.CRITICAL) < _shown:
+    level = structlog.processors.NAME_TO_LEVEL.get(method, logging.CRITICAL)
+    if level < _shown or getattr(logger, "name", None) == _OPERATIONS:
         raise structlog.DropEvent
     return event

@@ -133,13 +133,15 @@ class _TestRun:
         self._view.watch(self._watcher.standing)
         try:
             value = self._execute(context)
-            self._view.watch(lambda: "")
+            _ignore_signals()  # it is over: there is nothing left to end
         except KeyboardInterrupt:
             return self._cancel()
         except CommandError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the task has failed of it
+            _ignore_signals()
             return self._failed(error)
+        self._view.watch(lambda: "")
         if self._signalled is not None:
             return self._ended("It had succeeded before it could be ended.")
         return self._succeeded(value)
@@ -272,6 +274,11 @@ _AT_REST = {
 
 def _message(error: BaseException) -> str:
     return error.message if isinstance(error, ApiTaskError) else str(error) or type(error).__name__
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _render(ti: Any, context: Context) -> None:

@@ -94,6 +94,8 @@ def places_url(value: Any) -> bool:
     """Whether ``{callback_url}`` stands anywhere in a (nested) value."""
     if isinstance(value, str):
         return PLACEHOLDER in value
+    if isinstance(value, bytes):
+        return PLACEHOLDER.encode() in value
     if isinstance(value, Mapping):
         return any(places_url(part) for pair in value.items() for part in pair)
     return isinstance(value, (list, tuple)) and any(map(places_url, value))
@@ -103,6 +105,8 @@ def with_url(value: Any, url: str) -> Any:
     """A (nested) value with the URL in the place of ``{callback_url}``."""
     if isinstance(value, str):
         return value.replace(PLACEHOLDER, url)
+    if isinstance(value, bytes):
+        return value.replace(PLACEHOLDER.encode(), url.encode())
     if isinstance(value, Mapping):
         return {with_url(name, url): with_url(item, url) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

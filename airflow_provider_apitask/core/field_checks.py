@@ -11,6 +11,7 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.json_values import TYPES, exact, is_of_type, same, type_name
+from airflow_provider_apitask.core.kinds import Count, Flag, Number, OneOrMore, Reasons, Text, Value
 from airflow_provider_apitask.core.value_object import ValueObject
 
 __all__ = ["Broken", "FieldCheck"]
@@ -26,7 +27,7 @@ class Broken(NamedTuple):
 
     rule: str
     words: str
-    value: Any = MISSING
+    value: Value = MISSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -47,17 +48,17 @@ class FieldCheck(ValueObject):
     :param absent: whether the field must be missing; False by default.
     """
 
-    type: Any = None
+    type: OneOrMore = None
     value: Any = MISSING
-    one_of: Any = None
-    pattern: Any = None
-    min: Any = None
-    max: Any = None
-    min_length: Any = None
-    max_length: Any = None
-    length: Any = None
-    optional: Any = None
-    absent: Any = None
+    one_of: Reasons = None
+    pattern: Text = None
+    min: Number = None
+    max: Number = None
+    min_length: Count = None
+    max_length: Count = None
+    length: Count = None
+    optional: Flag = None
+    absent: Flag = None
 
     @classmethod
     def parse(cls, value: Any, parameter: str = "") -> Self:

@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, is_xpath
+from airflow_provider_apitask.core.kinds import (
+    Codes,
+    Condition,
+    Count,
+    Number,
+    Pairs,
+    Reasons,
+    RequestLike,
+    Seconds,
+    Words,
+)
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.status import StatusWords, Verdict
 from airflow_provider_apitask.core.templating import is_template
@@ -108,37 +119,37 @@ class AsyncJob(ValueObject):
     _forms: ClassVar[str] = "an AsyncJob or a dict"
     _none_is_default: ClassVar[bool] = True
 
-    extract: Any = None
+    extract: Pairs = None
     job_id: str | None = None
-    status_request: Any = None
+    status_request: RequestLike = None
     status_path: str | None = None
-    success_values: Any = None
-    failure_values: Any = None
-    cancelled_values: Any = None
-    running_values: Any = None
+    success_values: Words = None
+    failure_values: Words = None
+    cancelled_values: Words = None
+    running_values: Words = None
     unknown_status: str = "fail"
-    success_when: Any = None
-    failure_when: Any = None
-    cancelled_when: Any = None
-    running_when: Any = None
+    success_when: Condition = None
+    failure_when: Condition = None
+    cancelled_when: Condition = None
+    running_when: Condition = None
     error_path: str | None = None
     progress_path: str | None = None
     message_path: str | None = None
     link_path: str | None = None
-    initial_delay: Any = 0
-    poll_interval: Any = 15
-    poll_factor: Any = 1.0
-    max_poll_interval: Any = None
-    max_polls: Any = None
-    deadline: Any = None
-    status_grace: Any = 300
-    not_found_grace: Any = 60
-    final_codes: Any = None
-    result_request: Any = None
+    initial_delay: Seconds = 0
+    poll_interval: Seconds = 15
+    poll_factor: Number = 1.0
+    max_poll_interval: Seconds = None
+    max_polls: Count = None
+    deadline: Seconds = None
+    status_grace: Seconds = 300
+    not_found_grace: Seconds = 60
+    final_codes: Codes = None
+    result_request: RequestLike = None
     result_path: str | None = None
-    cancel_request: Any = None
-    cancel_on: Any = None
-    reconcile: Any = None
+    cancel_request: RequestLike = None
+    cancel_on: Reasons = None
+    reconcile: Pairs = None
     reattach: bool = True
     on_lost: str = "fail"
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
+from airflow_provider_apitask.core.kinds import Count
 from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
 
 __all__ = ["DEFAULT_MAX_PAGES", "Pagination", "Paging"]
@@ -73,17 +74,17 @@ class Pagination(ValueObject):
     cursor: str | None = None
     cursor_param: str | None = None
     page_param: str | None = None
-    first_page: Any = 1
+    first_page: Count = 1
     offset_param: str | None = None
     limit_param: str | None = None
-    limit: Any = None
+    limit: Count = None
     send_in: str = "query"
     has_more: str | None = None
     total: str | None = None
     total_pages: str | None = None
-    max_pages: Any = DEFAULT_MAX_PAGES
-    max_items: Any = None
-    max_bytes: Any = None
+    max_pages: Count = DEFAULT_MAX_PAGES
+    max_items: Count = None
+    max_bytes: Count = None
     on_limit: str = "fail"
 
     def __post_init__(self) -> None:

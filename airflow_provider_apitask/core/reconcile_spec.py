@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
+from airflow_provider_apitask.core.kinds import Codes, Condition, Pairs, RequestLike, Seconds
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.templating import placeholders
 from airflow_provider_apitask.core.value_object import ValueObject
@@ -40,13 +41,13 @@ class Reconcile(ValueObject):
     #: An endpoint alone will do where it names the one job.
     _text_field: ClassVar[str | None] = "request"
 
-    request: Any = None
+    request: RequestLike = None
     items: str | None = None
-    match: Any = None
-    extract: Any = None
+    match: Condition = None
+    extract: Pairs = None
     job_id: str | None = None
-    settle: Any = 10
-    exists_codes: Any = None
+    settle: Seconds = 10
+    exists_codes: Codes = None
 
     def checked(self, parameter: str = "job.reconcile") -> Self:
         """Return it with its values normalised.

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
+from airflow_provider_apitask.core.kinds import Body, Pairs, Text, Timeout
 from airflow_provider_apitask.core.value_object import ValueObject
 
 __all__ = ["BODY_FORMATS", "METHODS", "RequestSpec", "has_control"]
@@ -57,13 +58,13 @@ class RequestSpec(ValueObject):
         "an endpoint or a dict with method, endpoint, params, headers, body, body_format and timeout"
     )
 
-    method: Any = "GET"
-    endpoint: Any = None
-    params: Any = None
-    headers: Any = None
-    body: Any = None
+    method: Text = "GET"
+    endpoint: Text = None
+    params: Pairs = None
+    headers: Pairs = None
+    body: Body = None
     body_format: str = "json"
-    timeout: Any = None
+    timeout: Timeout = None
 
     @classmethod
     def parse(cls, value: Any, parameter: str = "", method: str = "GET") -> Self:

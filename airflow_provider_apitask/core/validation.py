@@ -20,6 +20,7 @@ from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import MISSING, check_path, is_xpath
 from airflow_provider_apitask.core.field_checks import FieldCheck
 from airflow_provider_apitask.core.json_schema import check_json_schema, compile_schema
+from airflow_provider_apitask.core.kinds import Codes, Condition, OneOrMore, Pairs
 from airflow_provider_apitask.core.status import Verdict
 from airflow_provider_apitask.core.status_codes import code_in, codes_text, parse_codes
 from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
@@ -69,13 +70,13 @@ class ResponseValidation(ValueObject):
     _parameter: ClassVar[str] = "response_validation"
     _none_is_default: ClassVar[bool] = True
 
-    expected_status_code: Any = None
-    required_fields: Any = None
-    field_checks: Any = None
-    json_schema: Any = None
-    success_when: Any = None
-    failure_when: Any = None
-    running_when: Any = None
+    expected_status_code: Codes = None
+    required_fields: OneOrMore = None
+    field_checks: Pairs = None
+    json_schema: Pairs = None
+    success_when: Condition = None
+    failure_when: Condition = None
+    running_when: Condition = None
 
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.kinds import Body, Codes, Pairs, Timeout
 from airflow_provider_apitask.links.remote_job import RemoteJobLink, push_link, wants_link
 from airflow_provider_apitask.operators.parameters import (
     callback_as_template,
@@ -153,11 +154,11 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         api_conn_id: str = "api_default",
         method: str = "POST",
         endpoint: str | None = None,
-        query_params: Any = None,
-        headers: Any = None,
-        body: Any = None,
+        query_params: Pairs = None,
+        headers: Pairs = None,
+        body: Body = None,
         body_format: str = "json",
-        timeout: Any = None,
+        timeout: Timeout = None,
         mode: str | None = None,
         job: AsyncJob | dict[str, Any] | None = None,
         callback: Callback | dict[str, Any] | bool | None = None,
@@ -166,7 +167,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         retry_count: int = 0,
         retry_wait: float = 1.0,
         retry_factor: float = 2.0,
-        retry_codes: Any = None,
+        retry_codes: Codes = None,
         idempotency_key: str | None = None,
         idempotency_header: str | None = "Idempotency-Key",
         require_csrf_token: bool = False,
@@ -339,7 +340,9 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         finally:
             self._leave_handle(context, run.state)
             run.forget_callbacks()
-        return self._returned(self._checked(context, run, value), run)
+        result = self._returned(self._checked(context, run, value), run)
+        run.forget_callbacks(good=True)
+        return result
 
     def _checked(self, context: Context, run: CallRun, value: Any) -> Any:
         """The result after the functions of the author."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core import checks
@@ -15,6 +16,7 @@ from airflow_provider_apitask.core.retry import RetryPolicy
 from airflow_provider_apitask.core.status_codes import parse_codes
 from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.operators.parameters import (
+    callback_as_template,
     check_parameters,
     compiled,
     csrf_endpoint_of,
@@ -72,17 +74,22 @@ def _callback_of(
 
     :raises ParameterError: where the configuration does not say what a URL needs.
     """
-    if given["callback"] is None:
+    given_callback = callback_as_template(given["callback"])
+    if given_callback is None:
         return None, None, None
     from airflow_provider_apitask.core.callback_spec import Callback, seed_of
-    from airflow_provider_apitask.hooks.callback_url import Claim, callback_url
+    from airflow_provider_apitask.hooks.callback_url import Claim, callback_url, token_of_url
+    from airflow_provider_apitask.hooks.masking import mask_on_worker
 
-    callback = Callback.parse(given["callback"]).compiled()
+    callback = Callback.parse(given_callback).compiled()
     ti = context["ti"]
 
+    @cache
     def url_of(callback_id: str) -> str:
         map_index = ti.map_index if ti.map_index is not None else -1
-        return callback_url(Claim(ti.dag_id, ti.task_id, ti.run_id, map_index, callback_id))
+        url = callback_url(Claim(ti.dag_id, ti.task_id, ti.run_id, map_index, callback_id))
+        mask_on_worker(token_of_url(url))
+        return url
 
     seed = seed_of(secrets.token_hex(16), time.time() + callback.lifetime(job.deadline))
     url_of(f"{seed}.0")  # what is missing in the configuration is told before anything is sent

@@ -168,6 +168,10 @@ def _check_callback(given: Mapping[str, Any], later: Collection[str], mode: str)
     """Refuse a callback whose URL is nowhere, and a place for a URL that there is not."""
     parts = ("endpoint", "query_params", "headers", "body")
     placed = [name for name in parts if _PLACEHOLDER in str(given.get(name))]
+    if placed:
+        from airflow_provider_apitask.core.callback_spec import places_url
+
+        placed = [name for name in placed if places_url(given.get(name))]
     if "callback" in later:
         return
     if given.get("callback") in (None, False):

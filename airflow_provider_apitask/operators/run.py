@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 
 #: Airflow ends the process 5 seconds after it was told to stop.
 _KILL_SECONDS = 4.0
-#: How often a call that waits on the worker looks for a callback, seconds.
-_LOOK_EVERY = 2.0
 
 
 class CallRun:
@@ -138,6 +136,8 @@ class CallRun:
         self._operation = self._new_operation(with_id(state), answer=answer)
         if self._callbacks is not None:
             self._callbacks.resume(state)
+            if self.call.callback_url is not None and state.callback_id is not None:
+                self.call.callback_url(state.callback_id)  # for the masker of this process
 
     def _new_operation(self, state: State | None = None, call: Call | None = None, **more: Any) -> Operation:
         ledger = self._account.ledger()
@@ -156,7 +156,7 @@ class CallRun:
 
     def called_back(self, transport: BlockingTransport) -> None:
         """Take the callbacks that have come, and confirm them by one check where the job can be asked for."""
-        if self._callbacks is None or not self._look():
+        if self._callbacks is None or not self._callbacks.take(self.operation, self._report):
             return
         polls = self.state.polls
         waits = alone(self.call, self.state)
@@ -218,28 +218,18 @@ class CallRun:
     # -- callbacks ---------------------------------------------------------------------------
 
     def _sleep(self, seconds: float) -> None:
-        """Wait; a callback ends it."""
         if self._callbacks is None or not self.state.phase.waiting:
             time.sleep(seconds)
-        elif not self._look():
-            time.sleep(min(seconds, _LOOK_EVERY))
+        else:
+            self._callbacks.sleep(seconds, self.operation, self._report)
 
-    def _look(self) -> bool:
-        """Take the callbacks that have come; whether there were any."""
-        pending = self._callbacks.pending(self.state) if self._callbacks is not None else []
-        for delivery in pending:
-            if self.state.called_back >= delivery.number:
-                continue
-            self.operation.state = replace(self.state, called_back=delivery.number - 1)
-            event = self.operation.called_back(delivery.body, delivery.content_type, time.time())
-            if event is not None:
-                self._report(event)
-        return bool(pending)
+    def forget_callbacks(self, *, good: bool = False) -> None:
+        """Take no callbacks any more, where the call has ended.
 
-    def forget_callbacks(self) -> None:
-        """The call has ended, or the task with it."""
-        if self._callbacks is not None and self._operation is not None:
-            self._callbacks.end(self.state)
+        :param good: whether the task has its result.
+        """
+        if self._callbacks is not None and self.state.phase.ended:
+            self._callbacks.end(self.state, good=good)
 
     def _show_link(self, link: str | None) -> None:
         if link is not None and link != self._link:

@@ -60,8 +60,11 @@ def query(conn_id: str | None = None, filters: Filters | None = None) -> Iterato
     asked = asked.order_by(log.c.start_time.desc(), log.c.record_id.desc()).limit(wanted.limit)
     engine = engine_of(conn_id)
     try:
-        with engine.connect() as connection:
-            found = connection.execution_options(yield_per=_ROWS).execute(asked)
+        # Closed also where the caller does not read on.
+        with (
+            engine.connect() as connection,
+            connection.execution_options(yield_per=_ROWS).execute(asked) as found,
+        ):
             for row in found.mappings():
                 yield record_of(dict(row))
     finally:

@@ -8,6 +8,7 @@ All of this is for the sink ``sql`` alone, and does nothing where that is not co
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import queue
 import threading
@@ -51,17 +52,17 @@ def interrupted(ledger: Ledger) -> None:
 
 def drain_soon() -> None:
     """Move what is in the spool to the database, in the background and not too often."""
-    global _draining, _drained_at
-    if not _is_on() or (_draining is not None and not _draining.done()):
+    if not _is_on() or _drains or time.monotonic() < _next_drain[0]:
         return
-    if time.monotonic() - _drained_at < _DRAIN_EVERY:
-        return
-    _drained_at = time.monotonic()
-    _draining = asyncio.create_task(_drain())
+    _next_drain[0] = time.monotonic() + _DRAIN_EVERY
+    task = asyncio.create_task(_drain())
+    _drains.add(task)
+    task.add_done_callback(_drains.discard)
 
 
-_draining: asyncio.Task[None] | None = None
-_drained_at = -_DRAIN_EVERY
+#: The one drain under way: the event loop itself keeps no task alive.
+_drains: set[asyncio.Task[None]] = set()
+_next_drain = [0.0]
 
 
 async def _drain() -> None:
@@ -146,14 +147,9 @@ class _Recorder:
             kept.end(over)
 
 
-_the_recorder: _Recorder | None = None
-
-
+@functools.cache
 def _recorder() -> _Recorder:
-    global _the_recorder
-    if _the_recorder is None:
-        _the_recorder = _Recorder()
-    return _the_recorder
+    return _Recorder()
 
 
 def _is_on() -> bool:

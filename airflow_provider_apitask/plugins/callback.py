@@ -22,11 +22,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.hooks.callback_url import ROUTE, Claim, read_token
-from airflow_provider_apitask.plugins.deliver import Outcome, deliver
+from airflow_provider_apitask.plugins.deliver import Outcome, deliver, record
 from airflow_provider_apitask.plugins.rate import Buckets
 
 __all__ = ["MAX_BODY", "routes"]
@@ -38,13 +39,15 @@ MAX_BODY = 64 * 1024
 #: How long the body may take to come, and then the database to answer, seconds.
 _BODY_PATIENCE = 10.0
 _DATABASE_PATIENCE = 0.8
-#: Deliveries that are stored at once; more wait for their turn, within the same patience.
-_AT_ONCE = 8
+#: Deliveries that are stored at once; more wait for their turn, within the same patience. Threads of their
+#: own: a database that hangs must not take those of the API server.
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="apitask-callback")
+#: Writes to the operation log, which nobody who calls waits for.
+_recorder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="apitask-callback-log")
 #: What one URL may be called: so often at once, then so often a second.
 _of_url = Buckets(burst=10, per_second=0.2)
 #: What comes with no good token, from one address.
 _of_stranger = Buckets(burst=20, per_second=1.0)
-_places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
 
 async def routes(scope: Any, receive: Any, send: Any) -> None:
@@ -93,7 +96,7 @@ async def _answered(token: str, scope: Any, request: Any) -> tuple[int, int | No
         return 413, None
     try:
         async with asyncio.timeout(_DATABASE_PATIENCE):
-            outcome = await _stored(claim, body, request.headers.get("Content-Type"), now)
+            outcome, operation_id = await _stored(claim, body, request.headers.get("Content-Type"), now)
     except TimeoutError:
         _tell(claim, "not answered by the database in time, the service is to try again")
         return 503, 5
@@ -101,6 +104,7 @@ async def _answered(token: str, scope: Any, request: Any) -> tuple[int, int | No
         log.exception("A callback could not be stored, the service is to try again")
         return 503, 5
     _tell(claim, outcome.value)
+    _recorder.submit(record, claim, outcome, operation_id, len(body), now, time.time())
     return (404 if outcome is Outcome.UNKNOWN else 200), None
 
 
@@ -123,10 +127,11 @@ async def _body_of(request: Any) -> bytes | None:
     return bytes(body)
 
 
-async def _stored(claim: Claim, body: bytes, content_type: str | None, now: float) -> Outcome:
+async def _stored(
+    claim: Claim, body: bytes, content_type: str | None, now: float
+) -> tuple[Outcome, str | None]:
     loop = asyncio.get_running_loop()
-    async with _places.setdefault(loop, asyncio.Semaphore(_AT_ONCE)):
-        return await asyncio.to_thread(deliver, claim, body, content_type, now)
+    return await loop.run_in_executor(_threads, deliver, claim, body, content_type, now)
 
 
 def _tell(claim: Claim, what: str) -> None:

@@ -9,7 +9,8 @@ import json
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_apitask.hooks.callback_url import Claim
+from airflow_provider_apitask.core.redaction import MASK
+from airflow_provider_apitask.hooks.callback_url import ROUTE, URL_PREFIX, Claim
 from airflow_provider_apitask.triggers.callbacks import (
     DELIVERIES_KEY,
     EXPECTED_KEY,
@@ -22,7 +23,7 @@ from airflow_provider_apitask.triggers.handover import woken_event
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-__all__ = ["Outcome", "deliver"]
+__all__ = ["Outcome", "deliver", "record"]
 
 #: Deliveries that are kept for one task; of more the last ones.
 _KEPT = 8
@@ -44,15 +45,56 @@ class Outcome(Enum):
     UNKNOWN = "refused, there is no such task"
 
 
-def deliver(claim: Claim, body: bytes, content_type: str | None, now: float) -> Outcome:
+_TAKEN = (Outcome.WOKEN, Outcome.STORED)
+
+
+def deliver(claim: Claim, body: bytes, content_type: str | None, now: float) -> tuple[Outcome, str | None]:
     """Store a delivery and wake the task.
 
     :param now: Unix time.
+    :returns: what became of it, and the id of the call in the operation log, where that is known.
     """
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        return _deliver(session, claim, body, content_type, now)
+        expected = _xcom(session, EXPECTED_KEY, _owner(claim))
+        outcome = _deliver(session, claim, body, content_type, now)
+    of_this = isinstance(expected, dict) and expected.get("id") == claim.callback_id
+    return outcome, expected.get("operation_id") if of_this else None
+
+
+def record(
+    claim: Claim, outcome: Outcome, operation_id: str | None, size: int, begun: float, ended: float
+) -> None:
+    """Give the record of a delivery to the operation log; may take as long as its hooks are given.
+
+    :param size: of the body, bytes.
+    :param begun: Unix time.
+    :param ended: Unix time.
+    """
+    from airflow_provider_apitask.core.records import OperationRecord, OperationStatus, Subtype
+    from airflow_provider_apitask.oplog import emit, new_id
+
+    known = outcome is not Outcome.UNKNOWN
+    emit(
+        [
+            OperationRecord(
+                record_id=new_id(),
+                operation_id=operation_id or new_id(),
+                subtype=Subtype.CALLBACK,
+                status=OperationStatus.SUCCESS if known else OperationStatus.FAILED,
+                started_at=begun,
+                ended_at=ended,
+                **_owner(claim),
+                method="POST",
+                url=f"{URL_PREFIX}{ROUTE}/{MASK}",
+                http_status=200 if known else 404,
+                requests=1,
+                bytes_received=size,
+                error_message=None if outcome in _TAKEN else f"The callback was {outcome.value}.",
+            )
+        ]
+    )
 
 
 def _deliver(session: Session, claim: Claim, body: bytes, content_type: str | None, now: float) -> Outcome:

@@ -19,6 +19,7 @@ from airflow_provider_apitask.callables import check_callable, check_hooks
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.kinds import Pairs, RequestLike, Text, Timeout
 from airflow_provider_apitask.links.remote_job import RemoteJobLink, push_link, wants_link
 from airflow_provider_apitask.sensors.parameters import check_target, quoting_the_author
 
@@ -86,11 +87,11 @@ class ApiStatusSensor(BaseSensorOperator):
         self,
         *,
         api_conn_id: str | None = None,
-        handle: Any = None,
-        job_id: Any = None,
-        status_request: Any = None,
+        handle: Pairs = None,
+        job_id: Text = None,
+        status_request: RequestLike = None,
         job: AsyncJob | dict[str, Any] | None = None,
-        request_timeout: Any = None,
+        request_timeout: Timeout = None,
         max_response_bytes: int | None = None,
         deferrable: bool | None = None,
         poke_interval: timedelta | float = 15,

@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.conditions import conditions_as_dicts
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
+from airflow_provider_apitask.core.kinds import Body, Condition, Count, Pairs, Seconds, Timeout
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.watch import Watch, next_look
 
@@ -86,16 +87,16 @@ class ApiEventTrigger(BaseEventTrigger):
         endpoint: str | None = None,
         api_conn_id: str = "api_default",
         method: str = "GET",
-        query_params: Any = None,
-        headers: Any = None,
-        body: Any = None,
+        query_params: Pairs = None,
+        headers: Pairs = None,
+        body: Body = None,
         body_format: str = "json",
-        fire_when: Any = None,
+        fire_when: Condition = None,
         watermark: str | None = None,
-        extract: Any = None,
-        poll_interval: Any = 60,
-        timeout: Any = None,
-        max_response_bytes: Any = None,
+        extract: Pairs = None,
+        poll_interval: Seconds = 60,
+        timeout: Timeout = None,
+        max_response_bytes: Count = None,
         nested: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's **kwargs has no annotation

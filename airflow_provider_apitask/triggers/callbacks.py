@@ -115,4 +115,6 @@ async def has_ended(task_instance: Any, state: State) -> bool:
     :param task_instance: of the trigger; None under ``dag.test()``.
     """
     expected = await aget_xcom(EXPECTED_KEY, task_instance) if task_instance is not None else None
-    return isinstance(expected, Mapping) and expected == {"id": state.callback_id, "ended": True}
+    if not isinstance(expected, Mapping):
+        return False
+    return expected.get("id") == state.callback_id and expected.get("ended") is True

@@ -54,7 +54,7 @@ class Parameters(_Generated):
         rows = [
             (
                 f":apitask-parameter:`{documented.__name__}.{parameter.name}`",
-                _literal(parameter.type),
+                _literal(parameter.type) if "|" in parameter.type else parameter.type,
                 _literal(parameter.default),
                 "yes" if parameter.templated else "",
                 parameter.meaning,

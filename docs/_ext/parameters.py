@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_apitask.core import kinds
 from airflow_provider_apitask.core.missing import MISSING
 from airflow_provider_apitask.core.value_object import ValueObject
 
@@ -84,6 +85,8 @@ def parameters_of(documented: Any) -> Iterator[Parameter]:
 
 def _type(annotation: Any) -> str:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    if text in kinds.__all__:
+        return str(getattr(kinds, text).__metadata__[0])
     # What takes many forms is told by its meaning.
     return "" if text == "Any" else text.removesuffix(" | None")
 

@@ -53,7 +53,7 @@ asyncio.run(main())
 def log(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     monkeypatch.setenv("AIRFLOW__APITASK__OPERATION_LOG", "sql")
     monkeypatch.setattr(triggerer, "_EVERY", 0.1)
-    monkeypatch.setattr(triggerer, "_drained_at", -triggerer._DRAIN_EVERY)
+    monkeypatch.setattr(triggerer, "_next_drain", [0.0])
     yield from new_log(request.param, tmp_path, monkeypatch)
 
 
@@ -130,8 +130,7 @@ def test_what_is_under_way_is_left_alone(log: Log, jobs: JobServer, comms: Comms
 
     async def triggerer_process() -> None:
         running = asyncio.create_task(event(trigger))
-        while not noted(log):
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(until, lambda: bool(noted(log)))
         assert await asyncio.to_thread(spool.flush) == 0
         running.cancel()
         await asyncio.wait({running})
@@ -141,7 +140,7 @@ def test_what_is_under_way_is_left_alone(log: Log, jobs: JobServer, comms: Comms
     until(lambda: log.spool.count() == 1)
     assert noted(log) == []
     assert spool.flush() == 1
-    assert [record.status for record in history.query()][0] is OperationStatus.INTERRUPTED
+    assert next(history.query()).status is OperationStatus.INTERRUPTED
 
 
 @needs_store
@@ -158,8 +157,7 @@ def test_a_cancel_in_the_triggerer_is_logged_without_a_worker(
         from airflow_provider_apitask.triggers import api_status
 
         running = asyncio.create_task(event(trigger))
-        while not jobs.history[2:]:
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(until, lambda: len(jobs.history) > 2)
         running.cancel("killed")
         await asyncio.wait({running})
         await trigger.on_kill()

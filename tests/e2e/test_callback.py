@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +17,18 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from airflow.triggers.base import BaseTrigger
 
 from demo.airflow_service import ComponentAirflow
-from demo.processes import Services
+from demo.processes import Services, wait_until
 from tests.support.scripted_server import Answer, Recorded, ScriptedServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 DAGS = Path(__file__).parent / "callback_dags"
+MANY = 24
+#: Whether this Airflow tells a trigger that its task was ended, and keeps the state of a task (3.3).
+HAS_TRIGGER_KILL = hasattr(BaseTrigger, "on_kill")
 BOOT_TIMEOUT = 150  # seconds
 RUN_TIMEOUT = 90  # seconds
 #: The sample of Informatica's page on its job resource.
@@ -39,6 +48,7 @@ class Job:
     url: str
     status: str = "running"
     checks: list[float] = field(default_factory=list)
+    cancelled: bool = False
 
 
 class Service(ScriptedServer):
@@ -60,6 +70,9 @@ class Service(ScriptedServer):
             # As servers do, it repeats what it was given.
             return Answer(200, {"id": job.id, "callbackURL": job.url})
         for job in list(self.jobs.values()):
+            if request.path == f"/jobs/{job.id}" and request.method == "DELETE":
+                job.cancelled = True
+                return Answer(204)
             if request.path == f"/jobs/{job.id}":
                 job.checks.append(time.monotonic())
                 return Answer(200, {"status": job.status, "callbackURL": job.url, "rows": 3})
@@ -269,6 +282,93 @@ def test_never_where_the_status_can_be_asked_for_the_slow_checks_find_out(called
     job.status = "completed"
     assert called.ended("confirmed", "silent") == "success"
     called.tell("never, with a status request", "-", "the slow checks see the end: success")
+
+
+def test_many_at_once_and_none_is_cancelled_by_being_woken(called: Called) -> None:
+    called.run("many", "many")
+    jobs = [called.job(f"many-{number}") for number in range(MANY)]
+    assert len({job.url for job in jobs}) == MANY
+
+    def deferred() -> int:
+        return [ti["state"] for ti in called.airflow.api.task_instances("many", "many")].count("deferred")
+
+    wait_until(lambda: deferred() == MANY, RUN_TIMEOUT, "not all of the tasks are deferred")
+    for job in jobs:
+        job.status = "completed"
+
+    def until_taken(job: Job) -> int:
+        """Call as services do: again where it was not taken."""
+        for tries in range(10):
+            if (code := call(job.url)) == 200:
+                return tries
+            assert code == 503
+            time.sleep(0.5)
+        raise AssertionError("the callback was never taken")
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(MANY) as threads:
+        again = sum(threads.map(until_taken, jobs))
+    taken = time.monotonic() - begun
+    assert called.airflow.wait("many", "many", RUN_TIMEOUT) == "success"
+    time.sleep(4)  # the triggers are told to stop a moment after
+    assert not [job.id for job in jobs if job.cancelled]
+    then = f"{MANY} tasks woken, none cancelled; {taken:.1f} s, {again} sent again"
+    called.tell(f"{MANY} at once", "200", then)
+
+
+def test_a_person_who_ends_the_task_still_cancels_its_job(called: Called) -> None:
+    called.run("alone", "ended")
+    job = called.deferred("alone", "ended")
+    time.sleep(3)
+    path = "/dags/alone/dagRuns/ended/taskInstances/call"
+    called.airflow.api.request("PATCH", path, json={"new_state": "failed"})
+    if HAS_TRIGGER_KILL:
+        wait_until(lambda: job.cancelled, 20, "the job was not cancelled")
+    assert call(job.url, {"status": "COMPLETED", "runId": int(job.id)}) == 200
+    assert called.state("alone", "ended") == "failed"
+    called.tell("after somebody has marked the task as failed", 200, "nothing; the job was cancelled")
+
+
+def test_it_comes_between_two_tries(called: Called) -> None:
+    """The worker is killed in its submit; what comes then is for the next try, which submits the same."""
+    held = threading.Event()
+    urls: list[str] = []
+
+    def hold(job: Job) -> None:
+        urls.append(job.url)
+        if len(urls) == 1:
+            held.wait(60)
+
+    called.service.before["killed"] = hold
+    called.run("killed", "killed")
+    job = called.job("killed")
+    (instance,) = called.airflow.api.task_instances("killed", "killed")
+    for pid in called.airflow.task_processes(instance["id"]):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert call(job.url, {"status": "COMPLETED"}) == 200
+    held.set()
+    if not HAS_TRIGGER_KILL:
+        wait_until(lambda: len(urls) == 2, RUN_TIMEOUT, "it was not submitted again")
+        job = called.job("killed")
+        assert call(job.url, {"status": "COMPLETED"}) == 200
+    assert called.ended("killed", "killed") == "success", called.log("killed", "killed")
+    assert urls[1:] == [job.url]
+    if HAS_TRIGGER_KILL:
+        assert urls[0] == urls[1], "the repeated submit has the same URL"
+        called.tell("between two tries, the worker was killed", 200, "the next try takes it: success")
+
+
+def test_the_triggerer_is_down(called: Called) -> None:
+    called.run("confirmed", "down")
+    job = called.deferred("confirmed", "down")
+    called.airflow.kill_component("triggerer")
+    job.status = "completed"
+    assert call(job.url) == 200
+    assert called.ended("confirmed", "down") == "success"
+    called.airflow.start_component("triggerer")
+    called.airflow.wait_ready(BOOT_TIMEOUT)
+    called.tell("while the triggerer is down", 200, "a worker goes on at once: success")
 
 
 def test_the_url_is_nowhere_to_be_read(called: Called) -> None:

@@ -63,6 +63,13 @@ def test_a_parameter_without_a_description_is_found() -> None:
     assert (silent.type, silent.default, silent.meaning) == ("", "None", "")
 
 
+def test_what_a_value_object_takes_is_told() -> None:
+    job = load("airflow_provider_apitask.core.job.AsyncJob")
+    types = {parameter.name: parameter.type for parameter in parameters_of(job)}
+    assert "" not in types.values()
+    assert types["deadline"] == "seconds"
+
+
 def test_template_fields_are_those_of_the_operator() -> None:
     operator = load("airflow_provider_apitask.operators.api_call.ApiCallOperator")
     templated = {parameter.name for parameter in parameters_of(operator) if parameter.templated}

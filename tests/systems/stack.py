@@ -17,7 +17,7 @@ from demo.airflow_service import ComponentAirflow
 from demo.processes import Services, free_port, wait_until
 from demo.pygeoapi_service import PygeoapiService
 from tests.support.real.tls import Certificates
-from tests.systems.servers import informatica, sap
+from tests.systems.servers import informatica, invision, panoply, qarion, sap
 
 __all__ = ["Stack", "airflow_connection", "systems_stack"]
 
@@ -38,6 +38,9 @@ class Stack:
     pygeoapi: PygeoapiService
     sap: sap.SapServer
     informatica: informatica.InformaticaServer
+    qarion: qarion.QarionServer
+    invision: invision.InvisionServer
+    panoply: panoply.PanoplyServer
     known: set[str] = field(default_factory=set)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any], run_id: str) -> str:
@@ -62,20 +65,22 @@ class Stack:
             self.airflow.api.unpause(dag_id)
             self.known.add(dag_id)
 
-    def fail_task(self, dag_id: str, run_id: str, task_id: str, said: str | None) -> None:
-        """Mark a task as failed, as somebody does in the UI, once its trigger runs.
+    def fail_task(
+        self, dag_id: str, run_id: str, task_id: str, said: str | None, state: str = "deferred"
+    ) -> None:
+        """Mark a task as failed, as somebody does in the UI, once it waits in ``state``.
 
-        :param said: what the trigger says in the log of the task; None where it says nothing.
+        :param said: what its log says then; None for a trigger that says nothing.
         """
-        self.airflow.wait_for_task(dag_id, run_id, task_id, "deferred", RUN_TIMEOUT)
+        self.airflow.wait_for_task(dag_id, run_id, task_id, state, RUN_TIMEOUT)
 
-        def runs() -> bool:
+        def waits() -> bool:
             if said is not None:
                 return said in self.log(dag_id, run_id, task_id)
             trigger = self.airflow.api.task_instance(dag_id, run_id, task_id)["trigger"]
             return trigger is not None and trigger["triggerer_id"] is not None
 
-        wait_until(runs, RUN_TIMEOUT, f"the trigger of {dag_id} does not run")
+        wait_until(waits, RUN_TIMEOUT, f"nothing waits for {dag_id}")
         if said is None:
             time.sleep(2)  # it is the triggerer's, and begins
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
@@ -98,6 +103,9 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         services = stack.enter_context(Services())
         of_sap = stack.enter_context(sap.SapServer(csrf="separate", ssl_context=certificates.good))
         of_informatica = stack.enter_context(informatica.InformaticaServer(seconds=3))
+        of_qarion = stack.enter_context(qarion.QarionServer())
+        of_invision = stack.enter_context(invision.InvisionServer(seconds=3))
+        of_panoply = stack.enter_context(panoply.PanoplyServer(seconds=3))
         pygeoapi = PygeoapiService(services, folder / "pygeoapi")
         port = free_port()
         env = {
@@ -117,6 +125,12 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
                 session_endpoint=f"{of_informatica.url}/ma/api/v2/user/login",
                 **INFORMATICA_LOGIN,
             ),
+            **_connection("qarion", of_qarion.url, qarion.LOGIN, qarion.PASSWORD, allow_http=True),
+            **_connection("qarion_oauth", of_qarion.url, allow_http=True, **QARION_OAUTH),
+            **_connection("invision", of_invision.base_url, allow_http=True, **INVISION_KEY),
+            **_connection(
+                "panoply", of_panoply.url, allow_http=True, auth_type="bearer", bearer_token=panoply.TOKEN
+            ),
         }
         dags = folder / "dags"
         for source in (EXAMPLES, DAGS):
@@ -129,7 +143,7 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         pygeoapi.wait_ready(BOOT_TIMEOUT)
         airflow.wait_ready(BOOT_TIMEOUT)
         _connect_to_itself(airflow)
-        yield Stack(airflow, pygeoapi, of_sap, of_informatica)
+        yield Stack(airflow, pygeoapi, of_sap, of_informatica, of_qarion, of_invision, of_panoply)
 
 
 #: What the how-to page says of the connection.
@@ -141,9 +155,23 @@ INFORMATICA_LOGIN = {
     "session_template": "{token}",
     "session_base_url_path": "$.serverUrl",
 }
+QARION_OAUTH = {
+    "auth_type": "oauth2",
+    "oauth2_endpoint": "/oauth/token",
+    "oauth2_client_id": qarion.CLIENT_ID,
+    "oauth2_client_secret": qarion.CLIENT_SECRET,
+}
+INVISION_KEY = {
+    "auth_type": "api_key",
+    "key_in": "query",
+    "key_name": "api_key",
+    "key_secret": invision.API_KEY,
+}
 
 
-def _connection(conn_id: str, host: str, login: str, password: str, **extra: Any) -> dict[str, str]:
+def _connection(
+    conn_id: str, host: str, login: str | None = None, password: str | None = None, **extra: Any
+) -> dict[str, str]:
     given = {"conn_type": "apitask", "host": host, "login": login, "password": password, "extra": extra}
     return {f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(given)}
 

@@ -11,11 +11,12 @@ from airflow_provider_apitask import exceptions
 from tests.airflow.helpers import Comms, Connect, TaskInstance, call, context_for, deferred, needs_store
 from tests.support import Answer, Recorded
 from tests.systems.servers.invision import API_KEY, BROKEN, ENDLESS, SALES, InvisionServer
-from tests.systems.ways import BOTH, carry_out, kill
+from tests.systems.shell import Shell
+from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 FLOWS = "/api/pub/v1/dataflows"
 #: As in the example DAG.
-JOB = {
+JOB: dict[str, Any] = {
     "job_id": "runId",
     "status_path": "$.status",
     "success_values": ["Succeeded"],
@@ -28,6 +29,8 @@ KEYS = {
     "query": {"auth_type": "api_key", "key_in": "query", "key_name": "api_key", "key_secret": API_KEY},
     "header": {"auth_type": "api_key", "key_in": "header", "key_name": "x-api-key", "key_secret": API_KEY},
 }
+#: Forms in which the key must not be seen anywhere.
+SHOWN = ("key of the flows", "key+of+the+flows", "key%20of%20the%20flows")
 
 
 @pytest.fixture
@@ -83,9 +86,25 @@ def test_api_key_is_shown_nowhere(
         carry_out(start(BROKEN, deferrable=deferrable))
     left = f"{comms.values} {comms.store} {capsys.readouterr()} {caught.value!r} {caught.value.data}"
     assert invision.runs[0].id in left
-    assert "key of the flows" not in left
-    assert "key+of+the+flows" not in left
-    assert "key%20of%20the%20flows" not in left
+    assert [form for form in SHOWN if form in left] == []
+
+
+@pytest.mark.feature("invision", "credential", "error answer")
+@pytest.mark.parametrize("place", list(KEYS))
+def test_server_that_repeats_the_key(
+    invision: InvisionServer, connect: Connect, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """As those do that put the URL or the headers of a request into their error."""
+
+    def repeats(request: Recorded) -> Answer:
+        return Answer(500, {"message": f"{request.target} failed, key {request.header('x-api-key')}"})
+
+    connect(invision.base_url, extra=KEYS[place])
+    invision.once("POST", f"/invision{FLOWS}/{SALES}/start", repeats)
+    with pytest.raises(exceptions.SubmitUnknownError, match="failed, key") as caught:
+        carry_out(start())
+    shown = f"{caught.value!r} {caught.value} {caught.value.data} {capsys.readouterr()}"
+    assert [form for form in SHOWN if form in shown] == []
 
 
 @pytest.mark.feature("invision", "credential", "error answer")
@@ -274,3 +293,36 @@ def test_run_id_is_handed_on(invision: InvisionServer, comms: Comms) -> None:
     TaskInstance("t").xcom_push("return_value", answer)
     status = f"{FLOWS}/{SALES}/runs/{{{{ ti.xcom_pull('t').runId }}}}/status"
     assert carry_out(call(task_id="later", method="GET", endpoint=status))["runId"] == run.id
+
+
+# -- operation log, test run ---------------------------------------------------------------------
+
+
+@pytest.mark.feature("invision", "operation log")
+@BOTH
+@pytest.mark.parametrize("flow", [SALES, BROKEN], ids=["succeeds", "fails"])
+def test_operation_log(invision: InvisionServer, connect: Connect, flow: str, deferrable: bool) -> None:
+    """The key stands in every URL, and in no record."""
+    connect(invision.base_url, extra=KEYS["query"])
+    log = Kept()
+    task = start(flow, deferrable=deferrable, operation_log=log)
+    if flow == BROKEN:
+        with pytest.raises(exceptions.JobFailedError):
+            carry_out(task)
+    else:
+        carry_out(task)
+    assert log.told == [("invoke", "success"), ("poll", "failed" if flow == BROKEN else "success")]
+    poll = log.records[-1]
+    assert (poll.job_id, poll.job_status) == (invision.runs[0].id, invision.runs[0].status)
+    assert [form for form in SHOWN if form in repr(log.records)] == []
+
+
+@pytest.mark.once
+@pytest.mark.feature("invision", "test run")
+@pytest.mark.parametrize(("flow", "code"), [(SALES, 0), (BROKEN, 1)], ids=["succeeds", "fails"])
+def test_test_run(invision: InvisionServer, shell: Shell, flow: str, code: int) -> None:
+    shell.connect("invision", host=invision.base_url, extra={**KEYS["query"], "allow_http": True})
+    with shell.test_run("invision", "run_flow", {"flow": flow}) as run:
+        assert run.finish() == code
+    assert [(one.flow, one.status) for one in invision.runs] == [(flow, "Failed" if code else "Succeeded")]
+    assert [form for form in SHOWN if form in run.text] == []

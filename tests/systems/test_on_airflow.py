@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from demo.processes import wait_until
+from tests.systems.servers import invision, panoply
 from tests.systems.servers.informatica import BROKEN, ENDLESS, NIGHTLY, TOLD_TWICE, Run
 from tests.systems.stack import JWT_SECONDS, Stack
 
@@ -29,12 +30,14 @@ class Case:
 
     :param task: the one that waits for the job.
     :param cancelled: whether the task is marked as failed while it waits.
+    :param deferred: whether it waits on the triggerer.
     """
 
     dag: str
     task: str
     conf: dict[str, Any]
     cancelled: bool = False
+    deferred: bool = True
 
     @property
     def dag_id(self) -> str:
@@ -66,7 +69,18 @@ CASES = {
     "airflow-cancel": Case(
         "airflow_dag_run", "run_dag", {**AIRFLOW, "conf": {"seconds": LONG}}, cancelled=True
     ),
+    "qarion-success": Case("qarion", "validated_api", {}, deferred=False),
+    "qarion-failure": Case("qarion", "validated_api", {"status": "error"}, deferred=False),
+    "qarion-cancel": Case("qarion", "fetch_data", {"seconds": LONG}, cancelled=True, deferred=False),
+    "invision-success": Case("invision", "run_flow", {"flow": invision.SALES}),
+    "invision-failure": Case("invision", "run_flow", {"flow": invision.BROKEN}),
+    "invision-cancel": Case("invision", "run_flow", {"flow": invision.ENDLESS}, cancelled=True),
+    "panoply-success": Case("panoply", "collect", {"table": panoply.ORDERS}),
+    "panoply-failure": Case("panoply", "collect", {"table": panoply.BROKEN}),
+    "panoply-cancel": Case("panoply", "collect", {"table": panoply.ENDLESS}, cancelled=True),
 }
+#: What a task asks for that is marked as failed while it waits for the answer.
+SLOW = f"/data?seconds={LONG}"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,9 +92,17 @@ def _started(stack: Stack) -> None:
     for run_id, case in CASES.items():
         stack.trigger(case.dag_id, case.conf, run_id)
     for run_id, case in CASES.items():
-        if case.cancelled:
+        if case.cancelled and case.deferred:
             said = None if case.dag == "informatica_callback" else LOOKED_AT
             stack.fail_task(case.dag_id, run_id, case.task, said)
+        elif case.cancelled:
+            wait_until(lambda: slow_requests(stack) > 0, 60, "nothing slow was asked for")
+            stack.fail_task(case.dag_id, run_id, case.task, "", "running")
+
+
+def slow_requests(stack: Stack) -> int:
+    """How often the slow answer was asked for."""
+    return len([request for request in stack.qarion.requests("GET") if request.target == SLOW])
 
 
 def outcome(stack: Stack, name: str) -> tuple[Any, str]:
@@ -91,8 +113,14 @@ def outcome(stack: Stack, name: str) -> tuple[Any, str]:
     good = name.endswith(("success", "conflict"))
     assert state == ("success" if good else "failed"), log
     events = [event["event"] for event in stack.airflow.api.event_log(case.dag_id, name, case.task)]
-    assert "deferred" in events
+    assert ("deferred" in events) is case.deferred
     return stack.airflow.api.xcom(case.dag_id, name, case.task), log
+
+
+def wait_for_word_of(stack: Stack, name: str, job_id: str) -> None:
+    """Wait until the task's log says that its job, which nothing cancels, goes on."""
+    case, word = CASES[name], f"Job {job_id} may go on on the server"
+    wait_until(lambda: word in stack.log(case.dag_id, name, case.task), 20, "the log does not say so")
 
 
 @pytest.mark.feature("sap", "DAG success")
@@ -228,3 +256,72 @@ def test_airflow_cancel(stack: Stack) -> None:
         20,
         "the other run was not set to failed",
     )
+
+
+@pytest.mark.feature("qarion", "DAG success")
+def test_qarion_success(stack: Stack) -> None:
+    answer, _ = outcome(stack, "qarion-success")
+    assert answer == {"data": [1, 2, 3], "timestamp": "2026-01-02T00:00:00Z", "status": "success"}
+    created = stack.airflow.api.xcom("example_qarion", "qarion-success", "create_record")
+    assert created["name"] == "New Record"
+    told = {"status": "active", "batch_id": "qarion-success"}
+    assert (str(created["id"]), told) in stack.qarion.notified
+    admitted = stack.airflow.api.xcom("example_qarion", "qarion-success", "oauth_api_call")
+    assert admitted == {"admitted": "oauth2"}
+
+
+@pytest.mark.feature("qarion", "DAG failure")
+def test_qarion_failure(stack: Stack) -> None:
+    _, log = outcome(stack, "qarion-failure")
+    assert "field_checks.value: at status expected" in log
+
+
+@pytest.mark.feature("qarion", "DAG cancel")
+def test_qarion_cancel(stack: Stack) -> None:
+    """There is nothing to cancel: what was asked for is not asked for again, and nobody waits for it."""
+    outcome(stack, "qarion-cancel")
+    assert slow_requests(stack) == 1
+
+
+@pytest.mark.feature("invision", "DAG success")
+def test_invision_success(stack: Stack) -> None:
+    answer, log = outcome(stack, "invision-success")
+    awaited = stack.airflow.api.xcom("example_invision", "invision-success", "run_again_and_await")
+    runs = {run.id: run for run in stack.invision.runs}
+    assert [runs[told["runId"]].flow for told in (answer, awaited)] == [invision.SALES, invision.SALES]
+    assert (answer["status"], awaited["status"]) == ("Succeeded", "Succeeded")
+    assert invision.API_KEY not in log
+
+
+@pytest.mark.feature("invision", "DAG failure")
+def test_invision_failure(stack: Stack) -> None:
+    _, log = outcome(stack, "invision-failure")
+    assert "status 'Failed'" in log
+
+
+@pytest.mark.feature("invision", "DAG cancel")
+def test_invision_cancel(stack: Stack) -> None:
+    outcome(stack, "invision-cancel")
+    (run,) = [run for run in stack.invision.runs if run.flow == invision.ENDLESS]
+    wait_for_word_of(stack, "invision-cancel", run.id)
+    assert {r.method for r in stack.invision.history if run.id in r.path} == {"GET"}
+
+
+@pytest.mark.feature("panoply", "DAG success")
+def test_panoply_success(stack: Stack) -> None:
+    answer, _ = outcome(stack, "panoply-success")
+    assert answer == panoply.ROWS
+
+
+@pytest.mark.feature("panoply", "DAG failure")
+def test_panoply_failure(stack: Stack) -> None:
+    _, log = outcome(stack, "panoply-failure")
+    assert "table broken cannot be read" in log
+
+
+@pytest.mark.feature("panoply", "DAG cancel")
+def test_panoply_cancel(stack: Stack) -> None:
+    outcome(stack, "panoply-cancel")
+    (export,) = [export for export in stack.panoply.exports if export.table == panoply.ENDLESS]
+    wait_for_word_of(stack, "panoply-cancel", export.id)
+    assert export.state == "waiting"

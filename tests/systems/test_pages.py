@@ -32,6 +32,39 @@ NAMES = {
         *("30 seconds", "three attempts", "several times"),
         *("/api/v2/job", "/api/v2/job/stop", "success object", "Default folder"),
     ],
+    "qarion": [
+        *("`url`", "`operation`", "`auth_type`", "`credential_id`", "`headers`", "`params`", "`body`"),
+        *("`body_format`", "`timeout`", "`retry_count`", "`retry_delay`", "`xcom_pull`", "`xcom_pull_key`"),
+        *("`response_handling`", "`response_validation`", "`expected_status_code`", "`required_fields`"),
+        *("`field_checks`", "get, post, put, patch, delete", "none, basic, oauth2, api_key, bearer"),
+        *(
+            "json (default), form, raw, xml",
+            "store (default)",
+            "validate",
+            "ignore",
+            "basic_auth",
+            "token_url",
+        ),
+        *("header_name", "batch_id", "execution_date", "flow_id", "node_id", "variable_name", "xcom_task_id"),
+        *("Simple API Call", "POST with Authentication", "Using XCom Data", "OAuth2 with Retries"),
+        *(
+            "API Call with Response Validation",
+            "xt_operation_logs",
+            "400 and above",
+            "`id`",
+            "`dependencies`",
+        ),
+    ],
+    "invision": [
+        *("api_key", "x-api-key", "api/pub/v1/dataflows/<id>/start", "await=true", "runId", "Pending"),
+        *("Running", "Succeeded", "Failed", "500 Internal Server Error", "Manage API Keys"),
+        *("api/pub/v1/dataflows/<id>/runs/<runid>/status", "from seconds to hours"),
+    ],
+    "panoply": [
+        *("URL", "Method", "POST data", "JSON or XML", "URL parameters", "Headers", "Async identifier"),
+        *("Repeat frequency", "Maximum iterations", "Completion key", "Completion value", "Failure value"),
+        *("Result identifier", "export_id={result.id}", "Main API", "Async trigger", "Async status check"),
+    ],
 }
 
 

@@ -12,11 +12,12 @@ from airflow_provider_apitask import exceptions
 from tests.airflow.helpers import Comms, Connect, call, context_for, deferred, needs_store
 from tests.support import Answer
 from tests.systems.servers.panoply import BROKEN, ENDLESS, ORDERS, ROWS, TOKEN, PanoplyServer
-from tests.systems.ways import BOTH, carry_out, kill
+from tests.systems.shell import Shell
+from tests.systems.ways import BOTH, Kept, carry_out, kill
 
 STATUS = "/exports/status"
 #: As in the example DAG.
-JOB = {
+JOB: dict[str, Any] = {
     "job_id": "result.id",
     "status_request": {"endpoint": STATUS, "params": {"export_id": "{result.id}"}},
     "status_path": "result.state",
@@ -30,7 +31,7 @@ JOB = {
 }
 #: The same where all of it is XML.
 XML = {"Accept": "application/xml"}
-XML_JOB = {
+XML_JOB: dict[str, Any] = {
     "job_id": "/answer/result/id",
     "status_request": {
         "method": "POST",
@@ -52,7 +53,7 @@ XML_JOB = {
     },
     "result_path": "/answer/rows",
 }
-TRIGGERS = {
+TRIGGERS: dict[str, dict[str, Any]] = {
     "JSON": {"body": {"table": ORDERS}},
     "XML": {"body": f"<export><table>{ORDERS}</table></export>", "body_format": "xml", "job": XML_JOB},
     "GET": {"method": "GET", "params": {"table": ORDERS}},
@@ -208,7 +209,7 @@ def test_status_check_by_post(panoply: PanoplyServer, body_format: str) -> None:
         # Its answer is XML, though that to the trigger was JSON.
         body = "<check><export_id>{result.id}</export_id></check>"
     check = {"method": "POST", "endpoint": STATUS, "body": body, "body_format": body_format}
-    job = {"status_request": check}
+    job: dict[str, Any] = {"status_request": check}
     if body_format == "xml":
         job |= {
             "status_path": "/answer/result/state",
@@ -293,3 +294,32 @@ def test_main_call_alone(panoply: PanoplyServer) -> None:
     assert carry_out(call(method="GET", endpoint=f"/tables/{ORDERS}", response_path="rows")) == ROWS
     xml = call(method="GET", endpoint=f"/tables/{ORDERS}", headers=XML, response_path="/answer/rows/sum")
     assert carry_out(xml) == ["10", "20"]
+
+
+# -- operation log, test run ---------------------------------------------------------------------
+
+
+@pytest.mark.feature("panoply", "operation log")
+@BOTH
+def test_operation_log(panoply: PanoplyServer, deferrable: bool) -> None:
+    """A record of each of the three calls, the checks together in one."""
+    log = Kept()
+    carry_out(collect(deferrable=deferrable, operation_log=log))
+    assert log.told == [("invoke", "success"), ("poll", "success"), ("result", "success")]
+    _, poll, main = log.records
+    assert (poll.job_id, poll.job_status) == (panoply.exports[0].id, "done")
+    assert poll.requests == len(panoply.requests("GET", STATUS))
+    assert main.method == "GET"
+    assert TOKEN not in repr(log.records)
+
+
+@pytest.mark.once
+@pytest.mark.feature("panoply", "test run")
+@pytest.mark.parametrize(("table", "code"), [(ORDERS, 0), (BROKEN, 1)])
+def test_test_run(panoply: PanoplyServer, shell: Shell, table: str, code: int) -> None:
+    shell.connect("panoply", host=panoply.url, extra={**BEARER, "allow_http": True})
+    with shell.test_run("panoply", "collect", {"table": table}) as run:
+        assert run.finish() == code
+    assert code or run.value == ROWS
+    assert ("table broken cannot be read" in run.text) is bool(code)
+    assert TOKEN not in run.text

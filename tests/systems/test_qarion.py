@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.hooks.connection import DEFAULT_TIMEOUT
 from tests.airflow.helpers import Comms, Connect, TaskInstance, call
+from tests.airflow.oplog_support import Log, new_log
 from tests.support import Answer, refused_url
 from tests.systems.servers.qarion import (
     API_KEY,
@@ -21,6 +26,7 @@ from tests.systems.servers.qarion import (
     PASSWORD,
     QarionServer,
 )
+from tests.systems.shell import Shell
 from tests.systems.ways import carry_out, kill
 
 #: What stands in the credential store there, as fields of a connection.
@@ -126,7 +132,9 @@ def test_wrong_credential_is_told_and_not_shown(
     connect(qarion.url, **WRONG[kind])
     with pytest.raises(exceptions.ApiTaskError, match="401") as caught:
         carry_out(get("/protected"))
-    assert "not-the-one" not in f"{caught.value!r} {caught.value} {capsys.readouterr()}"
+    shown = f"{caught.value!r} {caught.value} {caught.value.data} {capsys.readouterr()}"
+    pair = base64.b64encode(f"{LOGIN}:not-the-one".encode()).decode()
+    assert [form for form in ("not-the-one", pair) if form in shown] == []
     assert qarion.admitted == []
 
 
@@ -315,6 +323,19 @@ def test_xcom_pull(qarion: QarionServer) -> None:
     assert carry_out(get("/users/{{ ti.xcom_pull('get_plain_id') }}"))["user_id"] == 8
 
 
+@pytest.mark.feature("qarion", "options", "result")
+def test_xcom_pull_of_a_whole_value_keeps_its_types(qarion: QarionServer) -> None:
+    """``.output`` of a task is its value, and the order of the two tasks comes with it."""
+    with DAG("d", schedule=None):
+        earlier = get(task_id="earlier")
+        later = post(task_id="later", body={"record": earlier.output, "numbers": [earlier.output]})
+    assert later.upstream_task_ids == {"earlier"}
+    leave("earlier", {"name": "A", "n": 5, "tags": [True, None]})
+    carry_out(later)
+    value = {"name": "A", "n": 5, "tags": [True, None]}
+    assert qarion.records == [{"record": value, "numbers": [value]}]
+
+
 # -- response_handling, response_validation ------------------------------------------------------
 
 
@@ -434,3 +455,67 @@ def test_example_5_validation(qarion: QarionServer) -> None:
     qarion.once("GET", "/data", Answer(200, {"data": []}))
     with pytest.raises(exceptions.ResponseValidationError, match="timestamp"):
         carry_out(task)
+
+
+# -- history, test run ---------------------------------------------------------------------------
+
+#: As it stands on the page.
+HISTORY = """
+SELECT
+operation_id,
+operation_subtype,
+flow_id,
+task_id,
+status,
+success,
+operation_details
+FROM xt_operation_logs
+WHERE operation_type = 'api_call'
+ORDER BY start_time DESC;
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def log(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    """The database that the operation log is kept in."""
+    yield from new_log(request.param, tmp_path, monkeypatch)
+
+
+@pytest.mark.feature("qarion", "operation log")
+def test_history_by_the_query_of_the_page(qarion: QarionServer, connect: Connect, log: Log) -> None:
+    connect(qarion.url, **CREDENTIALS["basic"])
+    rules = {"required_fields": ["total"]}
+    carry_out(post(task_id="create", operation_log="sql"))
+    with pytest.raises(exceptions.ResponseValidationError):
+        carry_out(get(task_id="check", response_validation=rules, operation_log="sql"))
+    qarion.once("GET", "/data", Answer(422, {"error": "the table is locked"}))
+    with pytest.raises(exceptions.RequestFailedError):
+        carry_out(get(task_id="fetch", operation_log="sql"))
+    rows = log.rows(HISTORY)
+    seen = [(row.operation_subtype, row.flow_id, row.task_id, row.status, bool(row.success)) for row in rows]
+    assert seen == [
+        ("invoke", "d", "fetch", "failed", False),
+        ("invoke", "d", "check", "failed", False),
+        ("invoke", "d", "create", "success", True),
+    ]
+    assert len({row.operation_id for row in rows}) == 3
+    _, check, create = (json.loads(row.operation_details) for row in rows)
+    # What the page promises: URL, method, status code, response size, validation results, error messages.
+    assert (create["url"], create["method"], create["http_status"]) == (f"{qarion.url}/records", "POST", 201)
+    assert create["bytes_received"] > 0
+    assert check["validation"] == "failed"
+    (row,) = log.rows("SELECT error_message FROM xt_operation_logs WHERE task_id = 'fetch'")
+    assert "the table is locked" in row.error_message
+    assert PASSWORD not in repr(rows)
+
+
+@pytest.mark.once
+@pytest.mark.feature("qarion", "test run")
+@pytest.mark.parametrize(("status", "code"), [("success", 0), ("error", 1)])
+def test_test_run(qarion: QarionServer, shell: Shell, status: str, code: int) -> None:
+    shell.connect("qarion", host=qarion.url, extra={"allow_http": True})
+    with shell.test_run("qarion", "validated_api", {"status": status}) as run:
+        assert run.finish() == code
+    assert code or run.value["data"] == [1, 2, 3]
+    assert ('found \\"error\\"' in run.text) is bool(code)
+    assert [request.target for request in qarion.history] == [f"/data?status={status}"]

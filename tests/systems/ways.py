@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.core.records import OperationRecord
-from airflow_provider_apitask.drivers import blocking
+from airflow_provider_apitask.operators.run import CallRun
 from airflow_provider_apitask.triggers import api_status
 from tests.airflow.helpers import (
     Comms,
@@ -89,7 +89,7 @@ def _killed_on_worker(task: Any, server: Waiting, path: str | None) -> None:
     told = threading.Event()
     killer = threading.Thread(target=on_kill)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(blocking.drive.__kwdefaults__ or {}, "sleep", sleep)
+        patch.setattr(CallRun, "_sleep", lambda run, seconds: sleep(seconds))
         killer.start()
         with pytest.raises((exceptions.JobCancelledError, KilledError)):
             task.execute(context_for(task))

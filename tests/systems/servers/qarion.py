@@ -11,7 +11,8 @@
 ``POST /oauth/token``               an access token for the client credentials
 ==================================  =================================================================
 
-What it cannot read is 400, what it does not have 404, each with ``{"error": …}``.
+What it cannot read is 400, what it does not have 404, each with ``{"error": …}``; that of a 401 repeats the
+credential.
 """
 
 from __future__ import annotations
@@ -104,9 +105,10 @@ class QarionServer(ScriptedServer):
     def _protected(self, request: Recorded) -> Answer:
         kind = self._kind(request)
         if kind is None:
-            return Answer(
-                401, {"error": "the credential is not valid"}, headers={"WWW-Authenticate": "Basic"}
-            )
+            # Some APIs repeat what they were given.
+            given = request.header("Authorization") or request.header("X-API-Key")
+            told = {"error": f"the credential {given} is not valid"}
+            return Answer(401, told, headers={"WWW-Authenticate": "Basic"})
         with self._lock:
             self.admitted.append(kind)
         return Answer(json={"admitted": kind})
