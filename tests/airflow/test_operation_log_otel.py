@@ -91,7 +91,7 @@ def test_operations_are_counted_and_timed() -> None:
         emit([make_record(1), make_record(2), poll], "metrics")
         data = reader.get_metrics_data()
     finally:
-        stats.initialize(factory=lambda: stats_off(), export_legacy_names=False)
+        stats.initialize(factory=stats_off, export_legacy_names=False)
         provider.shutdown()
     assert data is not None
     metrics = data.resource_metrics[0].scope_metrics[0].metrics
