@@ -23,5 +23,7 @@ html_theme = "furo"
 nitpicky = False
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+# Two hyphens are an option, and no dash.
+smartquotes = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import IO, Any
 
@@ -31,7 +32,42 @@ def prepared_output() -> IO[str]:
     sys.stdout.flush()
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="backslashreplace")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return out
+    watched: Any = _Watched(out)
+    return watched  # type: ignore[no-any-return]  # as far as it is used
+
+
+class _Watched:
+    """An output that tells the process to end when nobody reads it any more (``| head``, a closed terminal).
+
+    A failure to write would be one of the task otherwise, and its job would be left alone.
+    """
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
+
+    def write(self, text: str) -> int:
+        """Write, into nothing where nobody reads."""
+        try:
+            return self._out.write(text)
+        except OSError:
+            self._lost()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, into nothing where nobody reads."""
+        try:
+            self._out.flush()
+        except OSError:
+            self._lost()
+
+    def _lost(self) -> None:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self._out.fileno())
+        os.close(nothing)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def quiet(level: int) -> int:

@@ -48,6 +48,8 @@ class Watcher:
         self, view: View, *, verbose: bool = False, state: Callable[[], State | None] = lambda: None
     ) -> None:
         self.requests = 0
+        #: What the request that is not answered yet is for.
+        self.under_way: Purpose | None = None
         self.redactor = Redactor()
         self._view = view
         self._verbose = verbose
@@ -79,6 +81,7 @@ class Watcher:
     def asked(self, request: Request) -> None:
         """Show a request."""
         self.requests += 1
+        self.under_way = request.purpose
         url = self.redactor.url(request.url)
         text = f"{request.method} {url}"
         if (what := _PURPOSES.get(request.purpose)) is not None:
@@ -89,6 +92,7 @@ class Watcher:
 
     def answered(self, request: Request, came: Response | NetworkFailure, seconds: float) -> None:
         """Show an answer."""
+        self.under_way = None
         data: dict[str, Any] = {"purpose": request.purpose.value, "seconds": round(seconds, 4)}
         if isinstance(came, NetworkFailure):
             text = self.redactor.line(f"{came}")

@@ -16,6 +16,7 @@ from airflow_provider_apitask.cli.output import prepared_output, quiet
 from airflow_provider_apitask.cli.running import Running
 from airflow_provider_apitask.cli.views import Step, View, view_of
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
+from airflow_provider_apitask.core.messages import Purpose
 from airflow_provider_apitask.core.state import Phase, State
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class _TestRun:
 
     def run(self, context: Context) -> int:
         """Run the task and return the exit code."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             signal.signal(number, self._stop)
         self._view.watch(self._watcher.standing)
         try:
@@ -216,10 +217,11 @@ class _TestRun:
         run, state = getattr(self._task, "_current", None), self._state()
         if run is None:
             return self._ended("A sensor cancels nothing: the job goes on on the server.")
-        if state is None:
-            return self._ended("No job was submitted.")
-        if not state.phase.waiting:
-            return self._ended(_AT_REST.get(state.phase, "No job was submitted."))
+        if self._watcher.under_way is Purpose.SUBMIT:
+            return self._ended("The call was not answered: the server may have carried it out.")
+        if state is None or not state.phase.waiting:
+            phase = Phase.SUBMIT if state is None else state.phase
+            return self._ended(_AT_REST.get(phase, "It had ended already."))
         try:
             done = run.cancel("kill")
         except KeyboardInterrupt:
@@ -263,9 +265,11 @@ class _TestRun:
         self._view.show(Step(kind, text, data))
 
 
+#: Ctrl-C, ``kill``, and a terminal that is closed.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: What there is to say of a run that was ended while it did not wait.
 _AT_REST = {
-    Phase.SUBMIT: "The submit was not answered: the server may have started a job.",
+    Phase.SUBMIT: "The server has taken nothing.",
     Phase.RECONCILE: "The submit was not answered: the server may have started a job.",
     Phase.FETCH: "The job had succeeded; its result was not fetched.",
     Phase.CANCEL: "The server had not answered the cancel request.",
@@ -277,7 +281,7 @@ def _message(error: BaseException) -> str:
 
 
 def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

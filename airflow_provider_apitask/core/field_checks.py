@@ -11,7 +11,7 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.json_values import TYPES, exact, is_of_type, same, type_name
-from airflow_provider_apitask.core.kinds import Count, Flag, Number, OneOrMore, Reasons, Text, Value
+from airflow_provider_apitask.core.kinds import Count, Flag, Number, OneOrMore, Text, Value, Values
 from airflow_provider_apitask.core.value_object import ValueObject
 
 __all__ = ["Broken", "FieldCheck"]
@@ -27,7 +27,7 @@ class Broken(NamedTuple):
 
     rule: str
     words: str
-    value: Value = MISSING
+    value: Any = MISSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -49,8 +49,8 @@ class FieldCheck(ValueObject):
     """
 
     type: OneOrMore = None
-    value: Any = MISSING
-    one_of: Reasons = None
+    value: Value = MISSING
+    one_of: Values = None
     pattern: Text = None
     min: Number = None
     max: Number = None

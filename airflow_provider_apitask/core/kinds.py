@@ -22,6 +22,7 @@ __all__ = [
     "Text",
     "Timeout",
     "Value",
+    "Values",
     "Words",
 ]
 
@@ -39,4 +40,5 @@ Seconds = Annotated[Any, "seconds"]
 Text = Annotated[Any, "str"]
 Timeout = Annotated[Any, "seconds, or (connect, read)"]
 Value = Annotated[Any, "any JSON value"]
+Values = Annotated[Any, "list"]
 Words = Annotated[Any, "str or bool, or a list"]

@@ -44,8 +44,9 @@ _DATABASE_PATIENCE = 0.8
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="apitask-callback")
 #: Writes to the operation log, which nobody who calls waits for.
 _recorder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="apitask-callback-log")
-#: What one URL may be called: so often at once, then so often a second.
-_of_url = Buckets(burst=10, per_second=0.2)
+#: What one URL may be called: so often at once, then so often a second. Services that tell each step do not
+#: come near it: where nothing else tells how a job ended, what is refused here would be missed.
+_of_url = Buckets(burst=20, per_second=1.0)
 #: What comes with no good token, from one address.
 _of_stranger = Buckets(burst=20, per_second=1.0)
 

@@ -23,7 +23,7 @@ from typing import Any
 from docutils import nodes
 from docutils.statemachine import StringList
 from job_life import svg
-from parameters import connection_fields, described, errors, load, options, parameters_of
+from parameters import connection_fields, described, errors, escaped, load, options, parameters_of
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -130,14 +130,14 @@ def _command(command: Any, above: Sequence[str]) -> Iterator[str]:
         yield from _command(below, words)
     if not hasattr(command, "args"):
         return
-    yield from (f".. rubric:: ``{' '.join(words)}``", "", str(command.help), "")
+    yield from (f".. rubric:: ``{' '.join(words)}``", "", escaped(str(command.help)), "")
     if command.description:
-        yield from (str(command.description), "")
+        yield from (escaped(" ".join(str(command.description).split())), "")
     rows = [
         (
             " ".join(f"``{flag}``" for flag in arg.flags),
             _literal(str(arg.kwargs["default"])) if arg.kwargs.get("default") is not None else "",
-            str(arg.kwargs.get("help", "")),
+            escaped(str(arg.kwargs.get("help", ""))),
         )
         for arg in command.args
     ]

@@ -120,7 +120,7 @@ def connection_fields() -> dict[str, list[Field]]:
             label=field["label"],
             type=_json_type(schema),
             default=json.dumps(schema["default"]) if schema.get("default") is not None else "",
-            meaning=_escaped(field.get("description", "")),
+            meaning=escaped(field.get("description", "")),
         )
         sections.setdefault(schema.get("section", "More"), []).append(found)
     return sections
@@ -156,7 +156,7 @@ def _json_type(schema: dict[str, Any]) -> str:
     return " or ".join(kind for kind in given if kind != "null")
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Plain text as reStructuredText."""
     return re.sub(r"([*`|_\\])", r"\\\1", text)
 

@@ -7,11 +7,12 @@ import os
 import pty
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,27 @@ def test_xcoms_are_those_of_a_run_that_is_named(shell: Shell, jobs: JobServer) -
     assert jobs.history == []
 
 
+def test_xcoms_of_a_run_are_used(shell: Shell, jobs: JobServer, home: Path) -> None:
+    with closing(sqlite3.connect(home / "airflow.db")) as database, database:
+        now = "2026-02-03 00:00:00.000000"
+        run = {"id": 7, "dag_id": "shop", "run_id": "r7", "run_type": "manual", "state": "failed"}
+        run |= {"logical_date": now, "run_after": now, "updated_at": now, "clear_number": 0}
+        run["span_status"] = "not_started"
+        have = {row[1] for row in database.execute("PRAGMA table_info(dag_run)")}
+        insert(database, "dag_run", {name: value for name, value in run.items() if name in have})
+        handle = {"version": 1, "job_id": "job-9", "status_url": f"{jobs.url}/jobs/job-9"}
+        xcom = {"dag_run_id": 7, "task_id": "report", "map_index": -1, "key": "api_job", "dag_id": "shop"}
+        insert(database, "xcom", {**xcom, "run_id": "r7", "value": json.dumps(handle), "timestamp": now})
+    jobs.on("GET", "/jobs/job-9", Answer(json={"status": "succeeded", "rows": 9}))
+    steps = shell.steps(*TASK, "wait", "--run-id", "r7")
+    assert steps[-1]["value"] == {"status": "succeeded", "rows": 9}
+
+
+def insert(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
+    marks = ", ".join("?" * len(row))
+    database.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+
+
 def test_checks_that_fail_end_it_at_once(shell: Shell, jobs: JobServer) -> None:
     jobs.on("GET", "/jobs/job-1", Answer(503))
     steps = shell.steps(*TASK, "report", code=1)
@@ -246,7 +268,7 @@ def test_it_says_what_it_does_not_understand(
 # -- the end from outside ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_cancels_the_job(shell: Shell, number: int) -> None:
     with endless() as jobs:
         shell.connect(jobs.url)
@@ -257,6 +279,30 @@ def test_a_signal_cancels_the_job(shell: Shell, number: int) -> None:
         assert jobs.jobs["job-1"].cancelled
         assert "DELETE" in out
         assert "answered 200 OK" in out
+
+
+def test_a_job_is_cancelled_when_nobody_reads_any_more(shell: Shell) -> None:
+    with endless() as jobs:
+        shell.connect(jobs.url)
+        process = shell.start("apitask", "test-run", *TASK, "report", stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 130
+        # Told so at its next line, which may have been that of the submit.
+        assert all(job.cancelled for job in jobs.jobs.values())
+
+
+def test_a_signal_before_the_server_has_taken_anything(shell: Shell, jobs: JobServer) -> None:
+    jobs.on("POST", "/busy", Answer(429, headers={"Retry-After": "60"}))
+    file = Path(shell.env["AIRFLOW_HOME"]) / "busy.json"
+    file.write_text('{"api_conn_id": "shop", "endpoint": "/busy", "mode": "async", "retry_count": 3}')
+    process = shell.start("apitask", "test-run", "--file", str(file))
+    arrived(jobs, lambda request: request.path == "/busy")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, _ = ended(process, 130)
+    assert "The server has taken nothing." in out
 
 
 def test_a_signal_while_the_submit_is_under_way_cancels_its_job(shell: Shell) -> None:

@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from airflow.triggers.base import BaseTrigger
 
 from demo.airflow_service import ComponentAirflow
 from demo.processes import Services, wait_until
+from tests.crash.database import URL_VARIABLE, metadata_database
 from tests.support.scripted_server import Answer, Recorded, ScriptedServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -130,13 +132,19 @@ def call(url: str, payload: Any = None, **kwargs: Any) -> int:
 @pytest.fixture(scope="module")
 def called(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
     folder = tmp_path_factory.mktemp("callback")
-    with Service() as service:
+    with Service() as service, ExitStack() as stack:
+        # Its locks are what a delivery relies on; SQLite has one writer at a time anyway.
+        database = None
+        if os.environ.get(URL_VARIABLE):
+            database = stack.enter_context(metadata_database(folder))
         connection = {"conn_type": "apitask", "host": service.url, "extra": {"allow_http": True}}
         airflow = ComponentAirflow(
             services,
             folder / "airflow",
             DAGS,
+            database_url=database.url if database is not None else None,
             env={
+                **(database.env if database is not None else {}),
                 "AIRFLOW_CONN_SERVICE": json.dumps(connection),
                 "AIRFLOW__APITASK__CALLBACK_SECRET": "a long random text of a test, new one,an old one",
             },
@@ -254,7 +262,7 @@ def test_what_is_refused(called: Called) -> None:
     assert requests.post(job.url, data=big, timeout=10).status_code == 413
     assert requests.post(job.url, data=iter([big]), timeout=10).status_code == 413
     called.tell("oversized, with and without its length", 413, "nothing")
-    codes = {call(job.url, {"status": "running", "n": n}) for n in range(15)}
+    codes = {call(job.url, {"status": "running", "n": n}) for n in range(40)}
     assert 429 in codes
     called.tell("too often", "200, 429", "the first ones count, the rest is refused with Retry-After")
     job.status = "completed"
@@ -314,6 +322,38 @@ def test_many_at_once_and_none_is_cancelled_by_being_woken(called: Called) -> No
     assert not [job.id for job in jobs if job.cancelled]
     then = f"{MANY} tasks woken, none cancelled; {taken:.1f} s, {again} sent again"
     called.tell(f"{MANY} at once", "200", then)
+
+
+def test_none_is_lost_while_its_task_is_being_deferred(called: Called) -> None:
+    """Nothing else tells how these jobs ended: each is called back at another moment around its deferral."""
+    codes: list[int] = []
+
+    def later(job: Job, seconds: float) -> None:
+        time.sleep(seconds)
+        while (code := call(job.url, {"status": "COMPLETED"})) == 503:
+            time.sleep(0.2)
+        codes.append(code)
+
+    with ThreadPoolExecutor(MANY) as threads:
+
+        def soon(seconds: float, job: Job) -> None:
+            threads.submit(later, job, seconds)
+
+        for number in range(MANY):
+            called.service.before[f"race-{number}"] = partial(soon, number * 2.0 / MANY)
+        called.run("race", "race")
+        assert called.airflow.wait("race", "race", RUN_TIMEOUT) == "success"
+    assert codes == [200] * MANY
+    deferred = sum(
+        any(
+            event["event"] == "deferred"
+            for event in called.airflow.api.event_log("race", "race", "call")
+            if event["map_index"] == number
+        )
+        for number in range(MANY)
+    )
+    then = f"{MANY} jobs, {deferred} of them deferred: all of them succeed"
+    called.tell("up to 2 s after the submit, no status request", "200", then)
 
 
 def test_a_person_who_ends_the_task_still_cancels_its_job(called: Called) -> None:

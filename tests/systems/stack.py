@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from demo.airflow_api import ApiError
 from demo.airflow_service import ComponentAirflow
-from demo.processes import Services, wait_until
+from demo.processes import Services, free_port, wait_until
 from demo.pygeoapi_service import PygeoapiService
 from tests.support.real.tls import Certificates
 from tests.systems.servers import informatica, invision, panoply, qarion, sap
@@ -65,12 +65,24 @@ class Stack:
             self.airflow.api.unpause(dag_id)
             self.known.add(dag_id)
 
-    def fail_task(self, dag_id: str, run_id: str, task_id: str, said: str, state: str = "deferred") -> None:
-        """Mark a task as failed, as somebody does in the UI, once it is deferred and its log says so."""
+    def fail_task(
+        self, dag_id: str, run_id: str, task_id: str, said: str | None, state: str = "deferred"
+    ) -> None:
+        """Mark a task as failed, as somebody does in the UI, once it waits in ``state``.
+
+        :param said: what its log says then; None for a trigger that says nothing.
+        """
         self.airflow.wait_for_task(dag_id, run_id, task_id, state, RUN_TIMEOUT)
-        wait_until(
-            lambda: said in self.log(dag_id, run_id, task_id), RUN_TIMEOUT, f"{dag_id} did not say {said!r}"
-        )
+
+        def waits() -> bool:
+            if said is not None:
+                return said in self.log(dag_id, run_id, task_id)
+            trigger = self.airflow.api.task_instance(dag_id, run_id, task_id)["trigger"]
+            return trigger is not None and trigger["triggerer_id"] is not None
+
+        wait_until(waits, RUN_TIMEOUT, f"nothing waits for {dag_id}")
+        if said is None:
+            time.sleep(2)  # it is the triggerer's, and begins
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
         self.airflow.api.request("PATCH", path, json={"new_state": "failed"})
 
@@ -95,7 +107,10 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         of_invision = stack.enter_context(invision.InvisionServer(seconds=3))
         of_panoply = stack.enter_context(panoply.PanoplyServer(seconds=3))
         pygeoapi = PygeoapiService(services, folder / "pygeoapi")
+        port = free_port()
         env = {
+            "AIRFLOW__APITASK__CALLBACK_BASE_URL": f"http://127.0.0.1:{port}",
+            "AIRFLOW__APITASK__CALLBACK_SECRET": "signs the addresses at which services call back",
             "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": str(JWT_SECONDS),
             "AIRFLOW__API_AUTH__JWT_LEEWAY": "0",
             "AIRFLOW__CORE__PARALLELISM": "6",
@@ -120,7 +135,7 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         dags = folder / "dags"
         for source in (EXAMPLES, DAGS):
             shutil.copytree(source, dags, dirs_exist_ok=True)
-        airflow = ComponentAirflow(services, folder / "airflow", dags, env=env)
+        airflow = ComponentAirflow(services, folder / "airflow", dags, port=port, env=env)
         pygeoapi.launch()
         airflow.launch()
         stack.callback(pygeoapi.stop)

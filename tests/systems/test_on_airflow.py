@@ -9,7 +9,7 @@ import pytest
 
 from demo.processes import wait_until
 from tests.systems.servers import invision, panoply
-from tests.systems.servers.informatica import BROKEN, ENDLESS, NIGHTLY
+from tests.systems.servers.informatica import BROKEN, ENDLESS, NIGHTLY, TOLD_TWICE, Run
 from tests.systems.stack import JWT_SECONDS, Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -53,6 +53,11 @@ CASES = {
     "informatica-cancel": Case(
         "informatica", "run_task", {"task": ENDLESS.id, "type": "MTT"}, cancelled=True
     ),
+    "callback-success": Case("informatica_callback", "run_task", {"task": TOLD_TWICE.id, "type": "MTT"}),
+    "callback-failure": Case("informatica_callback", "run_task", {"task": BROKEN.id, "type": "MTT"}),
+    "callback-cancel": Case(
+        "informatica_callback", "run_task", {"task": ENDLESS.id, "type": "MTT"}, cancelled=True
+    ),
     "pygeoapi-success": Case("ogc_process", "run_process", {"seconds": 3}),
     "pygeoapi-failure": Case("ogc_process", "run_process", {"seconds": 1, "fail": True}),
     "pygeoapi-cancel": Case("ogc_process", "run_process", {"seconds": LONG}, cancelled=True),
@@ -88,7 +93,8 @@ def _started(stack: Stack) -> None:
         stack.trigger(case.dag_id, case.conf, run_id)
     for run_id, case in CASES.items():
         if case.cancelled and case.deferred:
-            stack.fail_task(case.dag_id, run_id, case.task, LOOKED_AT)
+            said = None if case.dag == "informatica_callback" else LOOKED_AT
+            stack.fail_task(case.dag_id, run_id, case.task, said)
         elif case.cancelled:
             wait_until(lambda: slow_requests(stack) > 0, 60, "nothing slow was asked for")
             stack.fail_task(case.dag_id, run_id, case.task, "", "running")
@@ -154,7 +160,42 @@ def test_informatica_failure(stack: Stack) -> None:
 @pytest.mark.feature("informatica", "DAG cancel")
 def test_informatica_cancel(stack: Stack) -> None:
     outcome(stack, "informatica-cancel")
-    (run,) = [run for run in stack.informatica.runs if run.task == ENDLESS]
+    (run,) = [run for run in stack.informatica.runs if run.task == ENDLESS and run.callback_url is None]
+    wait_until(run.stopped.is_set, 20, "the run was not stopped")
+
+
+def called_back(stack: Stack, name: str) -> tuple[Run, list[int | None]]:
+    """The run that a run of the example with a callback has started, and how its callbacks were answered."""
+    handle = stack.airflow.api.xcom("example_informatica_callback", name, "run_task", "api_job")
+    (run,) = [run for run in stack.informatica.runs if run.id == handle["job_id"]]
+    asked = [dict(request.query) for request in stack.informatica.requests("GET")]
+    assert str(run.id) not in [query["runId"] for query in asked], "nothing but the callback was to tell"
+    return run, [delivery.status for delivery in stack.informatica.deliveries if delivery.run_id == run.id]
+
+
+@pytest.mark.feature("informatica", "DAG success")
+def test_informatica_callback_that_comes_twice(stack: Stack) -> None:
+    """The second attempt, after an answer that the service did not see, changes nothing."""
+    answer, log = outcome(stack, "callback-success")
+    run, statuses = called_back(stack, "callback-success")
+    assert statuses == [200, 200]
+    assert max(d.seconds for d in stack.informatica.deliveries) < 5
+    assert (answer["objectId"], answer["runId"], answer["status"]) == (TOLD_TWICE.id, run.id, "COMPLETED")
+    assert run.callback_url is not None
+    assert run.callback_url not in log
+
+
+@pytest.mark.feature("informatica", "DAG failure")
+def test_informatica_callback_of_a_failure(stack: Stack) -> None:
+    outcome(stack, "callback-failure")
+    _, statuses = called_back(stack, "callback-failure")
+    assert statuses == [200]
+
+
+@pytest.mark.feature("informatica", "DAG cancel")
+def test_informatica_run_that_is_to_call_back_is_stopped(stack: Stack) -> None:
+    outcome(stack, "callback-cancel")
+    run, _ = called_back(stack, "callback-cancel")
     wait_until(run.stopped.is_set, 20, "the run was not stopped")
 
 

@@ -28,7 +28,8 @@ NAMES = {
     ],
     "informatica": [
         *("icSessionId", "serverUrl", "taskId", "taskFederatedId", "taskName", "type", "runId"),
-        "error object",
+        *("error object", "callbackURL", "endTime", "objectId", "objectName", "COMPLETED", "FAILED"),
+        *("30 seconds", "three attempts", "several times"),
         *("/api/v2/job", "/api/v2/job/stop", "success object", "Default folder"),
     ],
     "qarion": [

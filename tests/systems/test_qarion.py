@@ -299,6 +299,16 @@ def test_post_whose_answer_is_lost_is_not_sent_again(qarion: QarionServer) -> No
 
 
 @pytest.mark.feature("qarion", "one job")
+def test_post_with_a_key_is_sent_again(qarion: QarionServer) -> None:
+    """And done once, where the API knows such keys."""
+    qarion.once("POST", "/records", qarion.lose)
+    assert carry_out(post(retry_count=3, retry_wait=0.02, idempotency_key="task"))["id"] == 1
+    assert len(qarion.records) == 1
+    first, second = (request.header("Idempotency-Key") for request in qarion.history)
+    assert first == second
+
+
+@pytest.mark.feature("qarion", "one job")
 def test_post_that_was_not_taken_is_sent_again(qarion: QarionServer) -> None:
     qarion.once("POST", "/records", Answer(503))
     assert carry_out(post(retry_count=1, retry_wait=0.02))["id"] == 1

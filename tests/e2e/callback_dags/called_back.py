@@ -39,6 +39,11 @@ with DAG(dag_id="many", schedule=None):
         callback=True,
     ).expand(body=[{"name": f"many-{number}", "callbackURL": "{callback_url}"} for number in range(MANY)])
 
+with DAG(dag_id="race", schedule=None):
+    ApiCallOperator.partial(
+        task_id="call", api_conn_id="service", endpoint="/jobs", job={"deadline": 120}, callback=True
+    ).expand(body=[{"name": f"race-{number}", "callbackURL": "{callback_url}"} for number in range(MANY)])
+
 with DAG(dag_id="killed", schedule=None):
     ApiCallOperator(
         task_id="call",

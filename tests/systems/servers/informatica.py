@@ -11,7 +11,8 @@ The activity log is described on another page of the same API; the job resource'
 Each refusal is an error object. How a run ends is a property of its task.
 
 When a run has ended and its start named a ``callbackURL``, its outcome is posted there, as JSON. What is not
-answered with 200 within 30 seconds counts as failed; there are three attempts in all.
+answered with 200 within 30 seconds counts as failed; there are three attempts in all. It may be posted again
+though it was answered well, as after a failure of the service itself.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ __all__ = [
     "LOGIN",
     "NIGHTLY",
     "PASSWORD",
+    "TOLD_TWICE",
     "Delivery",
     "InformaticaServer",
     "Run",
@@ -53,6 +55,7 @@ class Task:
     """A task that can be run.
 
     :param seconds: how long a run works; None for what the server says.
+    :param told_twice: whether the answer to its callback is lost, so that it is sent again.
     """
 
     id: str
@@ -62,14 +65,16 @@ class Task:
     folder: str = "Default"
     fails: bool = False
     seconds: float | None = None
+    told_twice: bool = False
 
 
 NIGHTLY: Final = Task("0034J90000000M", "7LoxXzAfWlZjfSTXpnpJDa", "Nightly load", "WORKFLOW")
 BROKEN: Final = Task("0034J90000000B", "0dqvYsI6eZPkcAUuWNbVuX", "Broken load", "MTT", fails=True)
 ENDLESS: Final = Task("0034J90000000E", "5nWUJ0yjwdTfPtSKxIsMJv", "Endless load", "MTT", seconds=3600)
+TOLD_TWICE: Final = Task("0034J90000000T", "4fTnQpQ3sPdhLKFG9eyYzS", "Twice told", "MTT", told_twice=True)
 #: Not in the Default folder, so that its ``taskId`` is of no use.
 LEDGER: Final = Task("0034J90000000L", "2vFPxD3Jzkxf9lqlWwKTpk", "Ledger", "MTT", folder="Finance")
-_TASKS: Final = (NIGHTLY, BROKEN, ENDLESS, LEDGER)
+_TASKS: Final = (NIGHTLY, BROKEN, ENDLESS, TOLD_TWICE, LEDGER)
 
 
 @dataclass
@@ -244,12 +249,13 @@ class InformaticaServer(ScriptedServer):
             "runId": run.id,
             "status": "FAILED" if run.failed else "COMPLETED",
         }
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             begin = time.monotonic()
             status = _post(str(run.callback_url), body, self.patience)
             with self._lock:
                 self.deliveries.append(Delivery(run.id, body, status, time.monotonic() - begin))
-            if status == 200 or self.stopping.wait(self.pause):
+            heard = status == 200 and not (run.task.told_twice and attempt == 0)
+            if heard or self.stopping.wait(self.pause):
                 return
 
 

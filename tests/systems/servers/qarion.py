@@ -3,7 +3,8 @@
 ==================================  =================================================================
 ``GET /data``                       data, a timestamp and a status, ``?status=`` chooses which;
                                     ``?seconds=`` is how long the answer takes
-``POST /records``                   201 and the record with its number; JSON, form, XML or any text
+``POST /records``                   201 and the record with its number; JSON, form, XML or any text;
+                                    the same ``Idempotency-Key`` gives the same answer again
 ``PUT, PATCH, DELETE /records/1``   the record as it is then; 204 for a DELETE
 ``GET, POST /users/{id}``           a user, with what was posted
 ``POST /notify/{id}``               202 and an empty body
@@ -50,6 +51,7 @@ class QarionServer(ScriptedServer):
         self.admitted: list[str] = []
         """By which kind of credential each request to ``/protected`` came in."""
         self._tokens: set[str] = set()
+        self._kept: dict[str, Answer] = {}
         self._lock = threading.Lock()
 
     def expire_tokens(self) -> None:
@@ -96,11 +98,17 @@ class QarionServer(ScriptedServer):
             record = _read(request)
         except (ValueError, ET.ParseError) as error:
             return _error(400, f"the body cannot be read: {error}")
+        key = request.header("Idempotency-Key")
+        told = record if isinstance(record, dict) else {}
         with self._lock:
+            if key is not None and key in self._kept:
+                return self._kept[key]
             self.records.append(record)
             number = len(self.records)
-        told = record if isinstance(record, dict) else {}
-        return Answer(201, {"id": number, **told}, headers={"Location": f"/records/{number}"})
+            answer = Answer(201, {"id": number, **told}, headers={"Location": f"/records/{number}"})
+            if key is not None:
+                self._kept[key] = answer
+        return answer
 
     def _protected(self, request: Recorded) -> Answer:
         kind = self._kind(request)
