@@ -58,6 +58,7 @@ class ApiStatusTrigger(BaseTrigger):
     _progress: Progress | None = None
     #: Whether it was looked for callbacks, and there were any.
     _looked = False
+    _look_at: float | None = None
     _called = False
     #: Of what it does, for the operation log.
     _ledger: Ledger | None = None
@@ -231,8 +232,11 @@ class ApiStatusTrigger(BaseTrigger):
         if self.callback is None or self._looked:
             await asyncio.sleep(seconds)
             return
-        left = min(LOOKS, (self.since or 0.0) + LOOKS - time.time())
-        if left > 0:
+        if self._look_at is None:
+            # The clock of the worker may be ahead.
+            wait = max(0.0, min(LOOKS, (self.since or 0.0) + LOOKS - time.time()))
+            self._look_at = time.monotonic() + wait
+        if (left := self._look_at - time.monotonic()) > 0:
             await asyncio.sleep(min(seconds, left))
             return
         self._looked = True
