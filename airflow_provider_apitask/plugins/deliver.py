@@ -14,6 +14,7 @@ from airflow_provider_apitask.hooks.callback_url import ROUTE, URL_PREFIX, Claim
 from airflow_provider_apitask.triggers.callbacks import (
     DELIVERIES_KEY,
     EXPECTED_KEY,
+    SETTLES,
     Delivery,
     as_record,
     deliveries_in,
@@ -124,13 +125,13 @@ def _deliver(session: Session, claim: Claim, body: bytes, content_type: str | No
     if fresh:
         number = known[-1].number + 1 if known else 1
         _keep(session, owner, claim.callback_id, [*known, Delivery(number, now, content_type, body)])
-    woken = _wake(session, ti, claim)
+    woken = _wake(session, ti, claim, now)
     if not fresh:
         return Outcome.DUPLICATE
     return Outcome.WOKEN if woken else Outcome.STORED
 
 
-def _wake(session: Session, ti: Any, claim: Claim) -> bool:
+def _wake(session: Session, ti: Any, claim: Claim, now: float) -> bool:
     """Have a deferred task go on that waits for this callback and has not taken all of it."""
     from airflow.models.trigger import Trigger
     from airflow.triggers.base import TriggerEvent
@@ -145,9 +146,10 @@ def _wake(session: Session, ti: Any, claim: Claim) -> bool:
     state = kwargs.get("state") or {}
     taken = state.get("called_back", 0)
     pending = deliveries_in(_kept(session, _owner(claim)), claim.callback_id, taken)
-    if state.get("callback_id") != claim.callback_id or not pending:
+    since = kwargs.get("since") or 0.0
+    if state.get("callback_id") != claim.callback_id or not pending or now < since + SETTLES:
         return False
-    event = woken_event(state, kwargs.get("since"))
+    event = woken_event(state, since)
     Trigger.submit_event(trigger.id, TriggerEvent(event), session=session)
     return True
 

@@ -56,6 +56,10 @@ class ApiStatusTrigger(BaseTrigger):
     #: Where the job stands, once this process waits for it.
     _operation: Operation | None = None
     _progress: Progress | None = None
+    #: Whether it was looked for callbacks, and there were any.
+    _looked = False
+    _look_at: float | None = None
+    _called = False
     #: Of what it does, for the operation log.
     _ledger: Ledger | None = None
 
@@ -154,13 +158,10 @@ class ApiStatusTrigger(BaseTrigger):
     async def _wait(self) -> State:
         await _client_imported()
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
-        from airflow_provider_apitask.triggers.callbacks import called
 
         pool = pool_of_this_loop()
         async with pool.hold():
             operation = self._operation = await self._begun(pool)
-            if await called(self.task_instance, operation.state):
-                return operation.state  # the worker takes it
             return await self._drive(operation, pool)
 
     async def _begun(self, pool: ClientPool) -> Operation:
@@ -210,18 +211,36 @@ class ApiStatusTrigger(BaseTrigger):
                 await push_link(self.task_instance, shown)
             if self._progress is not None:
                 await self._progress.keep(operation.state)
-            await asyncio.sleep(seconds)
+            await self._sleep(seconds, operation)
 
         await drive(
             operation,
             partial(self._send, pool, operation),
-            until=lambda state: not state.phase.for_triggerer,
+            # What has come is for a worker.
+            until=lambda state: self._called or not state.phase.for_triggerer,
             on_event=self._report,
             sleep=sleep,
         )
         if operation.state.inline and operation.answer is not None:
             await push_answer(self.task_instance, operation.answer, operation.api.redactor)
         return operation.state
+
+    async def _sleep(self, seconds: float, operation: Operation) -> None:
+        """Wait; once, when the deferral has settled, it is looked whether the service has called back."""
+        from airflow_provider_apitask.triggers.callbacks import LOOKS, called
+
+        if self.callback is None or self._looked:
+            await asyncio.sleep(seconds)
+            return
+        if self._look_at is None:
+            # The clock of the worker may be ahead.
+            wait = max(0.0, min(LOOKS, (self.since or 0.0) + LOOKS - time.time()))
+            self._look_at = time.monotonic() + wait
+        if (left := self._look_at - time.monotonic()) > 0:
+            await asyncio.sleep(min(seconds, left))
+            return
+        self._looked = True
+        self._called = await called(self.task_instance, operation.state)
 
     async def _send(self, pool: ClientPool, operation: Operation, request: Request) -> Inbound:
         await pool.turn()

@@ -16,7 +16,10 @@ No delivery falls between two places to wait in, whatever comes first:
   the worker looks before it defers.
 * While the task is being deferred: the route stores and looks at the task in one transaction that holds the
   row of the task instance, which Airflow holds too while it defers a task. Either the delivery was stored
-  first, and the trigger finds it when it begins; or the task was deferred first, and the route wakes it.
+  first, and the trigger finds it when it looks; or the task was deferred first.
+* Just after it was deferred (``SETTLES``): nobody wakes it. Airflow's scheduler takes a task that runs again
+  before it has learned that the process of before has ended for one that was killed, and fails it. The
+  trigger looks when that is over, at ``LOOKS``; the time between the two is for clocks that differ.
 * While it is deferred: the route wakes it. After a restart of the triggerer the trigger looks again.
 * While the worker reads another delivery: the number of those that were taken is in the state of the call,
   and it is looked again before the task is deferred.
@@ -37,10 +40,24 @@ from airflow_provider_apitask.triggers.xcom import aget_xcom
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.state import State
 
-__all__ = ["DELIVERIES_KEY", "EXPECTED_KEY", "Delivery", "as_record", "called", "deliveries_in", "has_ended"]
+__all__ = [
+    "DELIVERIES_KEY",
+    "EXPECTED_KEY",
+    "LOOKS",
+    "SETTLES",
+    "Delivery",
+    "as_record",
+    "called",
+    "deliveries_in",
+    "has_ended",
+]
 
 log = logging.getLogger(__name__)
 
+#: For so long after its deferral a task is not woken, seconds.
+SETTLES = 5.0
+#: When its trigger looks, once, for what has come by then, seconds after the deferral.
+LOOKS = 10.0
 DELIVERIES_KEY = "api_callback"
 EXPECTED_KEY = "api_callback_expected"
 

@@ -20,6 +20,7 @@ from airflow_provider_apitask.hooks import callback_url as urls
 from airflow_provider_apitask.plugins import callback as route
 from airflow_provider_apitask.plugins.deliver import Outcome
 from airflow_provider_apitask.plugins.rate import Buckets
+from airflow_provider_apitask.triggers import callbacks
 from airflow_provider_apitask.triggers.callbacks import (
     DELIVERIES_KEY,
     EXPECTED_KEY,
@@ -264,14 +265,19 @@ def _killed(response: Any, **context: Any) -> bool:
 # -- the trigger ---------------------------------------------------------------------------------
 
 
-def test_the_trigger_looks_once_when_it_begins(jobs: JobServer, comms: Comms) -> None:
+def test_the_trigger_looks_once_when_the_deferral_has_settled(
+    jobs: JobServer, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "LOOKS", 0.5)
     task = call(callback=True, body=BODY, job={"initial_delay": 60})
     context = context_for(task)
     trigger = deferred(task, context).trigger
     state = State.from_dict(trigger.serialize()[1]["state"])
     stored(comms, "another", {"status": "done"})
     stored(comms, state.callback_id, {"status": "done"})
+    begun = time.monotonic()
     payload = asyncio.run(event(restored(trigger, context["ti"])))
+    assert time.monotonic() - begun > 0.2
     assert State.from_dict(payload["state"]) == state
     assert jobs.requests("GET") == []
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 DAGS = Path(__file__).parent / "callback_dags"
 MANY = 24
+#: For how long after their submits jobs are called back, which is longer than a deferral takes, seconds.
+AROUND = 15.0
 #: Whether this Airflow tells a trigger that its task was ended, and keeps the state of a task (3.3).
 HAS_TRIGGER_KILL = hasattr(BaseTrigger, "on_kill")
 BOOT_TIMEOUT = 150  # seconds
@@ -163,14 +165,14 @@ def called(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_a_callback_wakes_the_task_and_is_confirmed(called: Called) -> None:
     called.run("confirmed", "good")
     job = called.deferred("confirmed", "good")
-    time.sleep(3)  # the trigger has begun
+    time.sleep(6)  # the trigger has begun, and the deferral has settled
     job.status = "completed"
     before, checks = time.monotonic(), len(job.checks)
     assert checks <= 2, "checks are slow while a callback is expected"
     codes = [call(job.url), call(job.url)]
     assert codes == [200, 200]
     assert called.ended("confirmed", "good") == "success"
-    assert time.monotonic() - before < 15
+    assert time.monotonic() - before < 10
     assert len(job.checks) >= checks + 1
     log = called.log("confirmed", "good")
     assert "The service called back with the status 'COMPLETED'" in log
@@ -340,7 +342,7 @@ def test_none_is_lost_while_its_task_is_being_deferred(called: Called) -> None:
             threads.submit(later, job, seconds)
 
         for number in range(MANY):
-            called.service.before[f"race-{number}"] = partial(soon, number * 2.0 / MANY)
+            called.service.before[f"race-{number}"] = partial(soon, number * AROUND / MANY)
         called.run("race", "race")
         assert called.airflow.wait("race", "race", RUN_TIMEOUT) == "success"
     assert codes == [200] * MANY
@@ -353,7 +355,7 @@ def test_none_is_lost_while_its_task_is_being_deferred(called: Called) -> None:
         for number in range(MANY)
     )
     then = f"{MANY} jobs, {deferred} of them deferred: all of them succeed"
-    called.tell("up to 2 s after the submit, no status request", "200", then)
+    called.tell("0 to 15 s after the submit, no status request", "200", then)
 
 
 def test_a_person_who_ends_the_task_still_cancels_its_job(called: Called) -> None:
@@ -383,9 +385,7 @@ def test_it_comes_between_two_tries(called: Called) -> None:
     called.run("killed", "killed")
     job = called.job("killed")
     (instance,) = called.airflow.api.task_instances("killed", "killed")
-    for pid in called.airflow.task_processes(instance["id"]):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    os.kill(instance["pid"], signal.SIGKILL)
     assert call(job.url, {"status": "COMPLETED"}) == 200
     held.set()
     if not HAS_TRIGGER_KILL:
