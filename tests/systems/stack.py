@@ -84,7 +84,17 @@ class Stack:
         if said is None:
             time.sleep(2)  # it is the triggerer's, and begins
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
-        self.airflow.api.request("PATCH", path, json={"new_state": "failed"})
+        wait_until(lambda: self._set(path, "failed"), RUN_TIMEOUT, f"{dag_id} could not be marked as failed")
+
+    def _set(self, path: str, state: str) -> bool:
+        """Set a state, as somebody who tries again where Airflow's SQLite is locked."""
+        try:
+            self.airflow.api.request("PATCH", path, json={"new_state": state})
+        except ApiError as error:
+            if error.status != 500:
+                raise
+            return False
+        return True
 
     def wait(self, dag_id: str, run_id: str) -> str:
         """Wait for the end of a run: success or failed."""
