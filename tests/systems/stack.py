@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,23 +46,14 @@ class Stack:
     def trigger(self, dag_id: str, conf: Mapping[str, Any], run_id: str) -> str:
         """Start a run of a DAG and return its id."""
         self.know(dag_id)
-        for _ in range(5):
-            try:
-                return self.airflow.api.trigger(dag_id, conf, run_id)
-            except ApiError as error:
-                # SQLite, where two write at once. What was written after all is there (409).
-                if error.status == 409:
-                    return run_id
-                if error.status != 500:
-                    raise
-            time.sleep(0.5)
-        raise AssertionError(f"{run_id} of {dag_id} could not be started")
+        _written(lambda: self.airflow.api.trigger(dag_id, conf, run_id))
+        return run_id
 
     def know(self, dag_id: str) -> None:
         """Wait until Airflow knows the DAG, and let it run."""
         if dag_id not in self.known:
             self.airflow.api.wait_for_dag(dag_id, timeout=60)
-            self.airflow.api.unpause(dag_id)
+            _written(lambda: self.airflow.api.unpause(dag_id))
             self.known.add(dag_id)
 
     def fail_task(
@@ -84,7 +75,7 @@ class Stack:
         if said is None:
             time.sleep(2)  # it is the triggerer's, and begins
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
-        self.airflow.api.request("PATCH", path, json={"new_state": "failed"})
+        _written(lambda: self.airflow.api.request("PATCH", path, json={"new_state": "failed"}))
 
     def wait(self, dag_id: str, run_id: str) -> str:
         """Wait for the end of a run: success or failed."""
@@ -94,6 +85,22 @@ class Stack:
         """The log of a task's first try as text, a line of JSON for each message."""
         lines = self.airflow.api.task_log(dag_id, run_id, task_id)
         return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+
+
+def _written(write: Callable[[], Any]) -> None:
+    """Make a change in Airflow, again where another one came between: its SQLite answers with 500 then."""
+    for tries_left in reversed(range(10)):
+        try:
+            write()
+        except ApiError as error:
+            # What was written after all is there.
+            if error.status == 409:
+                return
+            if error.status != 500 or not tries_left:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 @contextmanager
