@@ -25,11 +25,15 @@ def shell(tmp_path: Path) -> Shell:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Stack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, pytestconfig: pytest.Config
+) -> Iterator[Stack]:
     """A real Airflow with the example DAGs, and the servers that they call."""
     from tests.systems.stack import systems_stack
 
     with systems_stack(tmp_path_factory.mktemp("systems"), certificates) as stack:
+        if stack.note and (reporter := pytestconfig.pluginmanager.get_plugin("terminalreporter")):
+            reporter.write_line(f"Airflow's database is SQLite: {stack.note}")
         yield stack
 
 

@@ -16,6 +16,7 @@ from demo.airflow_api import ApiError
 from demo.airflow_service import ComponentAirflow
 from demo.processes import Services, free_port, wait_until
 from demo.pygeoapi_service import PygeoapiService
+from tests.crash.database import metadata_database
 from tests.support.real.tls import Certificates
 from tests.systems.servers import informatica, invision, panoply, qarion, sap
 
@@ -41,6 +42,8 @@ class Stack:
     qarion: qarion.QarionServer
     invision: invision.InvisionServer
     panoply: panoply.PanoplyServer
+    #: Why Airflow's database is not PostgreSQL; empty where it is.
+    note: str = ""
     known: set[str] = field(default_factory=set)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any], run_id: str) -> str:
@@ -107,6 +110,8 @@ def _written(write: Callable[[], Any]) -> None:
 def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
     """Start everything, and stop it."""
     with ExitStack() as stack:
+        # Many runs at a time: SQLite answers some of them with "database is locked".
+        database = stack.enter_context(metadata_database(folder))
         services = stack.enter_context(Services())
         of_sap = stack.enter_context(sap.SapServer(csrf="separate", ssl_context=certificates.good))
         of_informatica = stack.enter_context(informatica.InformaticaServer(seconds=3))
@@ -121,6 +126,7 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
             "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": str(JWT_SECONDS),
             "AIRFLOW__API_AUTH__JWT_LEEWAY": "0",
             "AIRFLOW__CORE__PARALLELISM": "6",
+            **database.env,
             **pygeoapi.connection,
             **_connection("sap", of_sap.url, sap.LOGIN, sap.PASSWORD, ca_bundle=certificates.ca_file),
             **_connection(
@@ -142,7 +148,8 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         dags = folder / "dags"
         for source in (EXAMPLES, DAGS):
             shutil.copytree(source, dags, dirs_exist_ok=True)
-        airflow = ComponentAirflow(services, folder / "airflow", dags, port=port, env=env)
+        home = folder / "airflow"
+        airflow = ComponentAirflow(services, home, dags, port=port, env=env, database_url=database.url)
         pygeoapi.launch()
         airflow.launch()
         stack.callback(pygeoapi.stop)
@@ -150,7 +157,8 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         pygeoapi.wait_ready(BOOT_TIMEOUT)
         airflow.wait_ready(BOOT_TIMEOUT)
         _connect_to_itself(airflow)
-        yield Stack(airflow, pygeoapi, of_sap, of_informatica, of_qarion, of_invision, of_panoply)
+        servers = (of_sap, of_informatica, of_qarion, of_invision, of_panoply)
+        yield Stack(airflow, pygeoapi, *servers, note=database.note)
 
 
 #: What the how-to page says of the connection.
