@@ -403,6 +403,7 @@ def test_the_triggerer_is_down(called: Called) -> None:
     called.run("confirmed", "down")
     job = called.deferred("confirmed", "down")
     called.airflow.kill_component("triggerer")
+    time.sleep(6)  # the deferral has settled
     job.status = "completed"
     assert call(job.url) == 200
     assert called.ended("confirmed", "down") == "success"
