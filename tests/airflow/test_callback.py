@@ -291,7 +291,7 @@ def test_a_woken_task_knows_what_its_trigger_has_counted(jobs: JobServer, comms:
     comms.values["t", -1, "api_job_progress"] = json.dumps({"since": kwargs["since"], "state": kept})
     stored(comms, kwargs["state"]["callback_id"], {"status": "done"})
     task.execute_complete(context, woken_event(kwargs["state"], kwargs["since"]))
-    assert comms.record()["state"]["polls"] == 5
+    assert comms.pushed("t", "api_job")["polls"] == 5
     assert comms.pushed("t", "api_job_progress") is None
 
 
