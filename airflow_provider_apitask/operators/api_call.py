@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.callback_spec import Callback
     from airflow_provider_apitask.core.events import Event
     from airflow_provider_apitask.core.messages import Response
-    from airflow_provider_apitask.core.operation import Inbound
     from airflow_provider_apitask.core.pagination import Pagination
     from airflow_provider_apitask.core.records import OperationRecord
     from airflow_provider_apitask.core.state import State
@@ -324,13 +323,14 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             raise
 
     def _drive(self, context: Context, run: CallRun, transport: BlockingTransport) -> Any:
+        from airflow_provider_apitask.operators.handles import submit_value
         from airflow_provider_apitask.triggers.handover import for_xcom
 
         run.submit(transport)
         if run.state.phase.waiting and not run.killed:
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
-                return for_xcom(_submit_value(run.last))
+                return for_xcom(submit_value(run.last))
             run.called_back(transport)
             waits = run.state.phase.waiting and not run.killed
             if self.deferrable and waits and self._watch is None:
@@ -381,38 +381,21 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 
     def _time_out_deferred(self, context: Context) -> None:
         """Cancel the job; what goes wrong is logged, as the timeout is what the task ends with."""
+        from airflow_provider_apitask.operators.handles import handed_over
+
         try:
             with self._account(context) as account:
                 run = self._new_run(context, account)
                 run.redact(*run.call.secrets())
-                run.time_out_deferred(self._handed_over(context))
+                run.time_out_deferred(handed_over(context))
         except Exception:
             self.log.exception("The job could not be cancelled")
 
-    def _handed_over(self, context: Context) -> State | None:
-        """The job as its handle in XCom knows it, None without one."""
-        from airflow_provider_apitask.core.handle import HANDLE_KEY, read_handle
-
-        try:
-            ti: Any = context["ti"]
-            handle = ti.xcom_pull(task_ids=ti.task_id, key=HANDLE_KEY, map_indexes=ti.map_index)
-            return None if handle is None else read_handle(handle)
-        except Exception as error:  # noqa: BLE001 - the record in the state store will do
-            self.log.warning("The job's handle could not be read from XCom: %r", error)
-            return None
-
     def _leave_handle(self, context: Context, state: State) -> None:
-        from airflow_provider_apitask.core.handle import HANDLE_KEY, handle_of
+        from airflow_provider_apitask.operators.handles import leave_handle
 
-        if self.mode != "async" or state.submitted_at is None:
-            return
-        try:
-            context["ti"].xcom_push(key=HANDLE_KEY, value=handle_of(state, self.api_conn_id))
-        except Exception as error:
-            if not self.wait_for_completion:
-                raise
-            # The job runs: it must not be lost over what people read.
-            self.log.warning("The job's handle could not be stored in XCom: %r", error)
+        if self.mode == "async" and state.submitted_at is not None:
+            leave_handle(context, state, self.api_conn_id, needed=not self.wait_for_completion)
 
     def _show_link(self, context: Context, link: str) -> None:
         if link != self.job_link:
@@ -429,17 +412,3 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
 def default_deferrable(mode: str) -> bool:
     """Whether a call waits on the triggerer where its author says nothing."""
     return mode == "async" or conf.getboolean("operators", "default_deferrable", fallback=False)
-
-
-def _submit_value(inbound: Inbound | None) -> Any:
-    """What the answer to a submit stands for; one that is not what it says is text, as the job runs."""
-    from airflow_provider_apitask.core.bodies import decode_text, json_or_text
-    from airflow_provider_apitask.core.errors import AnswerError
-    from airflow_provider_apitask.core.messages import Response
-
-    if not isinstance(inbound, Response):
-        return None
-    try:
-        return json_or_text(inbound)
-    except AnswerError:
-        return decode_text(inbound)

@@ -18,7 +18,6 @@ from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.messages import Purpose, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation
-from airflow_provider_apitask.core.pagination import Paging
 from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.drivers.blocking import BlockingTransport, drive
@@ -27,6 +26,7 @@ from airflow_provider_apitask.hooks.api import ApiHook
 from airflow_provider_apitask.operators.callbacks import Callbacks
 from airflow_provider_apitask.operators.journal import Journal
 from airflow_provider_apitask.operators.output import Output
+from airflow_provider_apitask.operators.storing import Storing
 from airflow_provider_apitask.oplog import Account
 from airflow_provider_apitask.oplog.account import with_id
 from airflow_provider_apitask.triggers.kill import reason_of
@@ -69,7 +69,7 @@ class CallRun:
         self._hook = hook
         self._context = context
         self._report = report
-        self._output = output
+        self._storing = Storing(call, output) if output is not None else None
         self._on_link = on_link
         self._link: str | None = None
         self._account = account or Account(context["ti"], hook.api_conn_id)
@@ -119,9 +119,10 @@ class CallRun:
     def begin(self) -> None:
         """Begin a try: with what the one before left, or from nothing."""
         record = self._record()
-        if record is not None and not self._continues(record):
+        generation = self._journal.generation if self._journal is not None else 0
+        if record is not None and not (self._storing and self._storing.continues(record, generation)):
             record = replace(record, state=replace(record.state, paging=None))
-        start = begin(record, self.call, self._journal.generation if self._journal else 0)
+        start = begin(record, self.call, generation)
         if start.stale is not None:
             self._cancel_stale(start.stale)
         self._operation = self._new_operation(start=replace(start.move, state=with_id(start.move.state)))
@@ -179,14 +180,23 @@ class CallRun:
         if done.error is not None:
             self._discard()
             raise done.error
-        return done.value if self._output is None else self._stored(self._output)
+        if self._storing is None:
+            return done.value
+        try:
+            return self._storing.stored(self.operation)
+        except StorageError as error:
+            raise self.redacted(error) from None
+
+    def _discard(self) -> None:
+        if self._storing is not None:
+            self._storing.discard()
 
     def _drive(self, transport: BlockingTransport, stop: Callable[[State], bool]) -> Done | None:
         def send(request: Request) -> Inbound:
             submit = request.purpose is Purpose.SUBMIT
             recorded = self.call.mode is Mode.ASYNC and submit
             wanted = request.purpose is Purpose.RESULT or (submit and self.call.mode is Mode.SYNC)
-            streamed = wanted and self._output is not None and self.call.pagination is None
+            streamed = wanted and self._storing is not None and self.call.pagination is None
             try:
                 self.last = transport.send(
                     request,
@@ -195,13 +205,14 @@ class CallRun:
                     self.operation.observe,
                 )
             except StorageError as error:
-                self.last = self._judged(error)
+                self.last = self.redacted(error if self._storing is None else self._storing.judged(error))
             return self.last
 
         def until(state: State) -> bool:
             if self._callbacks is not None and not state.phase.ended:
                 self._callbacks.expect(state)
-            self._store_page()
+            if self._storing is not None:
+                self._store_page(self._storing)
             self._show_link(state.link)
             if self._journal is not None:
                 # Pages that are in memory alone are gone with it.
@@ -214,6 +225,15 @@ class CallRun:
         except BaseException:
             self._discard()
             raise
+
+    def _open_sink(self, answer: Response) -> Sink | None:
+        return None if self._storing is None else self._storing.sink_for(answer, self.state)
+
+    def _store_page(self, storing: Storing) -> None:
+        try:
+            storing.store_page(self.operation)
+        except StorageError as error:
+            raise self.redacted(error) from None
 
     # -- callbacks ---------------------------------------------------------------------------
 
@@ -236,62 +256,7 @@ class CallRun:
             self._link = link
             self._on_link(link)
 
-    # -- storing the result ------------------------------------------------------------------
-
-    def _open_sink(self, answer: Response) -> Sink | None:
-        """Where the content of an answer goes: one that is not the result is read as usual."""
-        not_ready = answer.status == 202 and self.call.mode is Mode.ASYNC and not self.state.inline
-        if self._output is None or not answer.ok or answer.status == 204 or not_ready:
-            return None
-        return self._output.begin()
-
-    def _store_page(self) -> None:
-        if self._output is None or self.call.pagination is None:
-            return
-        try:
-            if items := self.operation.take_items():
-                self._output.write_items(items)
-        except StorageError as error:
-            raise self._judged(error) from None
-
-    def _stored(self, output: Output) -> dict[str, Any]:
-        """What refers to the result, once it is in its place."""
-        answer, paging = self.operation.answer, self.state.paging
-        try:
-            if paging is not None:
-                return output.commit(pages=paging["pages"], items=paging["items"])
-            if answer is None:
-                raise RuntimeError("the operation has succeeded without an answer")
-            if answer.stored is None:  # it was in the answer to a status check
-                output.begin().write(answer.body)
-            return output.commit(answer.headers.get("Content-Type") or "application/octet-stream")
-        except StorageError as error:
-            self._discard()
-            raise self._judged(error) from None
-
-    def _judged(self, error: StorageError) -> StorageError:
-        """The error of a result that cannot be stored: another try would do a synchronous call again."""
-        again = self.call.mode is Mode.ASYNC or self.call.request.method in IDEMPOTENT_METHODS
-        return (error if again else error.with_data(retryable=False)).redacted(self._hook.api.redactor)
-
-    def _continues(self, record: Record) -> bool:
-        """Whether the pages that an earlier try has stored are still there, to be gone on with."""
-        state = record.state
-        paging = Paging.of(state.paging, self.call.pagination)
-        same = self._journal is not None and record.generation == self._journal.generation
-        if (
-            paging is None
-            or self._output is None
-            or not same
-            or record.cleared
-            or state.phase is not Phase.FETCH
-        ):
-            return False
-        return self._output.continues(paging.items)
-
-    def _discard(self) -> None:
-        if self._output is not None:
-            self._output.discard()
+    # -- the record --------------------------------------------------------------------------
 
     def _intend(self) -> None:
         self.operation.intend(time.time())
