@@ -25,6 +25,11 @@ BUILT_IN = {
     "otel": "airflow_provider_apitask.oplog.otel.OtelSink",
     "metrics": "airflow_provider_apitask.oplog.metrics.MetricsSink",
 }
+#: Sinks that are on by default where one of these options of Airflow is.
+_FOLLOWS = {
+    "otel": (("traces", "otel_on"),),
+    "metrics": (("metrics", "statsd_on"), ("metrics", "statsd_datadog_enabled"), ("metrics", "otel_on")),
+}
 SECTION = "apitask"
 _DEFAULT_TIMEOUT = 2.0
 
@@ -48,11 +53,20 @@ class Hook:
 
 
 def configured() -> list[str]:
-    """The hooks of ``[apitask] operation_log``, ``task_log`` by default."""
+    """The hooks of ``[apitask] operation_log``; by default ``task_log``, and what Airflow itself has on."""
     from airflow.providers.common.compat.sdk import conf
 
-    text = conf.get(SECTION, "operation_log", fallback="task_log") or ""
+    text = conf.get(SECTION, "operation_log", fallback=None)
+    if text is None:
+        on = (name for name, options in _FOLLOWS.items() if any(map(_is_on, options)))
+        return ["task_log", *on]
     return [name for item in text.split(",") if (name := item.strip())]
+
+
+def _is_on(option: tuple[str, str]) -> bool:
+    from airflow.providers.common.compat.sdk import conf
+
+    return bool(conf.getboolean(*option, fallback=False))
 
 
 def configured_timeout() -> float:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.core.records import OperationStatus, Subtype
 from airflow_provider_apitask.oplog import emit
+from airflow_provider_apitask.oplog.hooks import configured
 from tests.airflow.helpers import HAS_STORE, Comms, Connect, call, context_for
 from tests.airflow.oplog_support import make_record
 from tests.support import Answer
@@ -54,6 +55,37 @@ def test_a_call_is_a_span_below_the_one_of_its_task(
     }
     assert {name: span.attributes[name] for name in kept} == kept
     assert span.status.status_code is trace.StatusCode.UNSET
+
+
+@pytest.mark.parametrize(
+    ("on", "hooks"),
+    [
+        ({}, ["task_log"]),
+        ({"TRACES__OTEL_ON": "True"}, ["task_log", "otel"]),
+        ({"METRICS__STATSD_ON": "True"}, ["task_log", "metrics"]),
+        ({"TRACES__OTEL_ON": "True", "METRICS__OTEL_ON": "True"}, ["task_log", "otel", "metrics"]),
+        ({"TRACES__OTEL_ON": "True", "APITASK__OPERATION_LOG": "sql"}, ["sql"]),
+        ({"TRACES__OTEL_ON": "True", "APITASK__OPERATION_LOG": ""}, []),
+    ],
+)
+def test_what_airflow_has_on_is_told_by_default(
+    on: dict[str, str], hooks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in on.items():
+        monkeypatch.setenv(f"AIRFLOW__{name}", value)
+    assert configured() == hooks
+
+
+def test_spans_need_no_more_than_that(
+    spans: InMemorySpanExporter, connect: Connect, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__TRACES__OTEL_ON", "True")
+    with ScriptedServer() as server:
+        server.on("GET", "/x", Answer(json={"a": 1}))
+        connect(server.url)
+        task = call(method="GET", endpoint="/x")
+        task.execute(context_for(task))
+    assert [span.name for span in spans.get_finished_spans()] == ["invoke GET"]
 
 
 def test_a_failure_is_an_error(spans: InMemorySpanExporter, connect: Connect, comms: Comms) -> None:
