@@ -487,7 +487,8 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Who is told of each operation, separated by commas: ``task_log``, "
                         "``sql``, ``otel``, ``metrics``, or\nthe dotted path of a function of an "
                         "``OperationRecord``, or of a sink with ``write(records)``. By\ndefault "
-                        "``task_log``, with ``otel`` and ``metrics`` where Airflow's traces and metrics are on.\n",
+                        "``task_log``, with ``otel`` and ``metrics`` where Airflow's traces and metrics are "
+                        "on.\n",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "task_log,sql",

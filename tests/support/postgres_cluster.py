@@ -40,8 +40,10 @@ class PostgresCluster:
         if self._user is not None:
             owner = pwd.getpwnam(self._user)
             os.chown(self._data, owner.pw_uid, owner.pw_gid)
-            for parent in self._data.parents[:3]:
-                parent.chmod(parent.stat().st_mode | 0o011)
+            for parent in self._data.parents:
+                if (mode := parent.stat().st_mode) & 0o001:
+                    break  # from here on it is open to others, as a folder for temporary files is
+                parent.chmod(mode | 0o011)
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", "apitask", "-N")
         self.start()
         return self
