@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Records in one transaction.
 _BATCH = 200
+#: Seconds that another process is waited for: a little longer than it may be silent.
+_PATIENCE = 35.0
 
 
 def spool() -> SpoolFile:
@@ -40,12 +42,19 @@ def spool() -> SpoolFile:
 def flush(conn_id: str | None = None) -> int:
     """Move all that waits to the database, also while that is noted as down.
 
+    Where another process is at it, that is waited for; for as long as its claim holds at most.
+
     :param conn_id: by default ``[apitask] operation_log_conn_id``.
     :returns: how many records were moved.
     :raises ConnectionFieldError: where there is no such connection, or it is not one of a database.
     :raises sqlalchemy.exc.SQLAlchemyError: where the database cannot be written to.
     """
-    return _flush(spool(), None, conn_id, force=True, until=None)
+    kept, until = spool(), time.monotonic() + _PATIENCE
+    moved = _flush(kept, None, conn_id, force=True, until=None)
+    while kept.is_busy(time.time()) and time.monotonic() < until:
+        time.sleep(0.1)
+        moved += _flush(kept, None, conn_id, force=True, until=None)
+    return moved
 
 
 def try_flush(seconds: float | None = None, engine: Engine | None = None) -> int:

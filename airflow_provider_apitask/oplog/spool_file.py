@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS running (
     record_id TEXT PRIMARY KEY, body TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
     begun TEXT NOT NULL, touched REAL NOT NULL, handed_over INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS holder (
+    id INTEGER PRIMARY KEY CHECK (id = 1), host TEXT NOT NULL, pid INTEGER NOT NULL, begun TEXT NOT NULL);
 """
 #: Seconds that another process is waited for.
 _BUSY = 5.0
@@ -97,8 +99,7 @@ class SpoolFile:
         with self._open() as db:
             state = dict(db.execute("SELECT name, value FROM state").fetchall())
             lease, retry_at = state.get("lease_until", 0.0), state.get("retry_at", 0.0)
-            # A clock that was set back must not lock everybody out.
-            if now < lease <= now + _LEASE:
+            if _is_held(db, lease, now):
                 return False
             if lease and not force:
                 # Who had it was killed or is stuck: that counts as a failure of the database.
@@ -111,7 +112,18 @@ class SpoolFile:
             if db.execute("SELECT 1 FROM records LIMIT 1").fetchone() is None:
                 return False
             _set(db, lease_until=now + _LEASE)
+            me = (socket.gethostname(), os.getpid(), _begun(os.getpid()))
+            db.execute("INSERT OR REPLACE INTO holder VALUES (1, ?, ?, ?)", me)
             return True
+
+    def is_busy(self, now: float) -> bool:
+        """Whether records wait that another process is about to move."""
+        if not self.path.exists():
+            return False
+        with self._open() as db:
+            lease = db.execute("SELECT value FROM state WHERE name = 'lease_until'").fetchone()
+            waits = db.execute("SELECT 1 FROM records LIMIT 1").fetchone() is not None
+            return waits and _is_held(db, lease[0] if lease else 0.0, now)
 
     def renew(self, now: float) -> None:
         """Say that the flush gets on."""
@@ -182,6 +194,15 @@ class SpoolFile:
             db.execute("COMMIT")
         finally:
             db.close()
+
+
+def _is_held(db: sqlite3.Connection, lease: float, now: float) -> bool:
+    """Whether another process flushes: one that is gone does not, however long it had asked for."""
+    # A clock that was set back must not lock everybody out.
+    if not now < lease <= now + _LEASE:
+        return False
+    holder = db.execute("SELECT host, pid, begun FROM holder").fetchone()
+    return holder is None or holder[0] != socket.gethostname() or _alive(holder[1], holder[2])
 
 
 def _bury(db: sqlite3.Connection, now: float) -> None:

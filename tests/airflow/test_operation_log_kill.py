@@ -27,7 +27,7 @@ from tests.airflow.helpers import (
     needs_store,
     restored,
 )
-from tests.airflow.oplog_support import Log, new_log
+from tests.airflow.oplog_support import Log, make_record, new_log
 from tests.support.job_server import JobServer
 
 #: A triggerer with one trigger.
@@ -171,3 +171,39 @@ def test_a_cancel_in_the_triggerer_is_logged_without_a_worker(
         (OperationStatus.SUCCESS, "DELETE", "t")
     ]
     assert TaskInstance("t").task_id == cancels[0].task_id
+
+
+#: A process that begins to move records, and then dies or goes on for a moment.
+MOVER = """
+import os, sys, time
+from airflow_provider_apitask.oplog import spool
+assert spool.spool().claim(time.time())
+print("claimed", flush=True)
+if sys.argv[1] == "dies":
+    os._exit(1)
+time.sleep(1.5)
+spool.spool().release()
+"""
+
+
+@pytest.mark.parametrize("end", ["dies", "goes on"])
+def test_who_asks_for_a_flush_is_not_sent_away_by_another_process(log: Log, end: str) -> None:
+    spool.spool().put([make_record(1)])
+    with subprocess.Popen([sys.executable, "-c", MOVER, end], text=True, stdout=subprocess.PIPE) as mover:
+        assert mover.stdout is not None
+        assert mover.stdout.readline() == "claimed\n"
+        if end == "dies":
+            mover.wait()
+        began = time.monotonic()
+        assert spool.flush() == 1
+    assert (time.monotonic() - began < 1) is (end == "dies")
+    assert spool.spool().count() == 0
+
+
+def test_a_task_that_finds_a_claim_of_the_dead_leaves_the_database_alone_for_a_while(log: Log) -> None:
+    """It may have died of a database that does not answer."""
+    spool.spool().put([make_record(1)])
+    subprocess.run([sys.executable, "-c", MOVER, "dies"], stdout=subprocess.DEVNULL, check=False)
+    assert spool.try_flush() == 0
+    assert spool.try_flush() == 0
+    assert spool.flush() == 1
