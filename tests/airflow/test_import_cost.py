@@ -40,6 +40,6 @@ def test_parsing_imports_neither_clients_nor_hooks() -> None:
     unwanted = [m for m in modules if m.startswith(FORBIDDEN) or m == "pydantic"]
     unwanted += [m for m in modules for part in LATER if m.startswith(f"airflow_provider_apitask.{part}")]
     assert unwanted == []
-    assert len(modules) < 30
+    assert len(modules) < 33
     # A bound that only a mistake exceeds, on a busy machine too; benchmarks measure.
     assert took < 250
