@@ -171,6 +171,18 @@ class Airflow(ABC):
         while self.components:
             self._services.stop(self.components.popitem()[1])
 
+    def cli(self, *arguments: str, timeout: float = 60) -> str:
+        """Run ``airflow`` with arguments, such as ``apitask log flush``; return the end of what it printed.
+
+        Raises ServiceError if it fails, or takes more than ``timeout`` seconds.
+        """
+        child = self._start_child(" ".join(arguments), *arguments)
+        code = child.wait(timeout)
+        self._services.stop(child)
+        if code != 0:
+            raise ServiceError(f"{child.name} failed (exit code {code}):\n{child.tail()}")
+        return child.tail()
+
     def task_processes(self, instance_id: str, pid: int | None = None) -> list[int]:
         """Return the ids of living processes that work on a task instance (its ``id`` from the API).
 
@@ -243,11 +255,7 @@ class ComponentAirflow(Airflow):
         self.triggerers = ["triggerer", *(f"triggerer-{number}" for number in range(2, triggerers + 1))]
 
     def _launch(self) -> None:
-        migration = self._start_child("db migrate", "db", "migrate")
-        code = migration.wait(MIGRATION_TIMEOUT)
-        self._services.stop(migration)
-        if code != 0:
-            raise ServiceError(f"airflow db migrate failed (exit code {code}):\n{migration.tail()}")
+        self.cli("db", "migrate", timeout=MIGRATION_TIMEOUT)
         for name in (*COMPONENTS, *self.triggerers[1:]):
             self.start_component(name)
 

@@ -59,7 +59,7 @@ def switch(
         return
     if PostgresCluster.missing:
         pytest.skip(PostgresCluster.missing)
-    with PostgresCluster(tmp_path) as cluster:
+    with PostgresCluster() as cluster:
         log = Log(cluster.url, tmp_path, monkeypatch)
         migrations.upgrade()
         yield Switch(log, cluster.stop, cluster.start)

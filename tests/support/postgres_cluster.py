@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,19 +15,18 @@ __all__ = ["PostgresCluster"]
 
 
 class PostgresCluster:
-    """A context manager that has made and started it when it is entered.
-
-    :param folder: empty, for its data.
-    """
+    """A context manager that has made and started it when it is entered."""
 
     #: Why there cannot be one here, None where there can.
     missing: str | None = None if shutil.which("initdb") else "initdb of PostgreSQL is not on the PATH"
 
-    def __init__(self, folder: Path) -> None:
-        self._data = folder / "data"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+    def __init__(self) -> None:
+        # Not in a folder of pytest's: each session of it anew closes these to other users.
+        self._folder = tempfile.TemporaryDirectory(prefix="apitask-postgres-")
+        self._data = Path(self._folder.name) / "data"
+        #: Keeps the port for it while it is down; nobody listens there.
+        self._held: socket.socket | None = None
+        self.port = self._hold(0)
 
     @property
     def url(self) -> str:
@@ -49,17 +49,34 @@ class PostgresCluster:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.stop()
+        if self._held is None:
+            self.stop()
+        self._release()
+        self._folder.cleanup()
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         log = self._data / "server.log"
+        self._release()
         self._run("pg_ctl", "-D", self._data, "-w", "-l", log, "-o", options, "start")
 
     def stop(self) -> None:
         """End its sessions, and stop it."""
         self._run("pg_ctl", "-D", self._data, "-w", "-m", "fast", "stop")
+        self._hold(self.port)
+
+    def _hold(self, port: int) -> int:
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind(("127.0.0.1", port))
+        number: int = self._held.getsockname()[1]
+        return number
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def _run(self, *command: Any) -> None:
         with (self._data.parent / "commands.log").open("ab") as log:
