@@ -25,7 +25,7 @@ from demo.processes import Services, wait_until
 from tests.crash.database import URL_VARIABLE, metadata_database
 from tests.support.scripted_server import Answer, Recorded, ScriptedServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(400)]
 
 DAGS = Path(__file__).parent / "callback_dags"
 MANY = 24

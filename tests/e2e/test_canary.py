@@ -28,7 +28,7 @@ from tests.e2e.canary import (
 )
 from tests.support import refused_url
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 DAGS = Path(__file__).parent / "canary_dags"
 BOOT_TIMEOUT = 150  # seconds

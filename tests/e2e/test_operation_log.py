@@ -27,6 +27,7 @@ from tests.support.job_server import JobServer
 from tests.support.postgres_cluster import PostgresCluster
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.e2e,
     pytest.mark.timeout(400),
     pytest.mark.skipif(bool(PostgresCluster.missing), reason=str(PostgresCluster.missing)),
