@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.callback_spec import Callback
     from airflow_provider_apitask.core.job import AsyncJob
     from airflow_provider_apitask.core.pagination import Pagination
+    from airflow_provider_apitask.core.validation import ResponseValidation
     from airflow_provider_apitask.hooks.api import ApiHook
     from airflow_provider_apitask.operators.api_call import ApiCallOperator
     from airflow_provider_apitask.retry_policy import ApiRetryPolicy
@@ -29,6 +30,7 @@ __all__ = [
     "AsyncJob",
     "Callback",
     "Pagination",
+    "ResponseValidation",
     "__version__",
 ]
 
@@ -44,6 +46,7 @@ _PLACES = {
     "AsyncJob": "core.job",
     "Callback": "core.callback_spec",
     "Pagination": "core.pagination",
+    "ResponseValidation": "core.validation",
 }
 
 
