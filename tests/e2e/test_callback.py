@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -61,13 +62,15 @@ class Service(ScriptedServer):
     def __init__(self) -> None:
         super().__init__()
         self.jobs: dict[str, Job] = {}
+        #: A submit that is repeated is a job of its own here.
+        self.numbers = itertools.count(1)
         #: What happens between the arrival of a submit and its answer, by the name of the job.
         self.before: dict[str, Callable[[Job], Any]] = {}
 
     def unscripted(self, request: Recorded) -> Answer:
         if request.method == "POST" and request.path == "/jobs":
             given = json.loads(request.body)
-            job = Job(str(len(self.jobs) + 1), given["callbackURL"])
+            job = Job(str(next(self.numbers)), given["callbackURL"])
             self.jobs[given["name"]] = job
             if (act := self.before.get(given["name"])) is not None:
                 act(job)
