@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from typing import Any
@@ -31,15 +32,14 @@ def mask_on_triggerer(secret: str) -> None:
 
     A hundred newer ones take its place. (Airflow 3.3 has the supervisor know it too, which forgets nothing.)
     """
-    from airflow.sdk._shared.secrets_masker import _secrets_masker
-
     if secret in _told:
         _told[secret] = _told.pop(secret)
         return
-    masker = _secrets_masker()
-    before = set(masker.patterns)
-    masker.add_mask(secret)
-    _told[secret] = masker.patterns - before
+    _told[secret] = set()
+    if (masker := _masker()) is not None:
+        before = set(masker.patterns)
+        masker.add_mask(secret)
+        _told[secret] = masker.patterns - before
     _forget_the_oldest(masker)
     try:
         from airflow.sdk.log import amask_secret
@@ -50,9 +50,29 @@ def mask_on_triggerer(secret: str) -> None:
     task.add_done_callback(_telling.discard)
 
 
+@functools.cache  # one lookup, and so one warning
+def _masker() -> Any:
+    """Return Airflow's masker of this process; None if it lacks the private attributes that are edited."""
+    try:
+        from airflow.sdk._shared.secrets_masker import _secrets_masker
+
+        masker = _secrets_masker()
+        if isinstance(masker.patterns, set) and hasattr(masker, "replacer"):
+            return masker
+    except (ImportError, AttributeError):
+        pass
+    log.warning(
+        "This version of Airflow has another secrets masker than the one this package knows. Secrets are "
+        "still masked, but the triggerer never forgets expired tokens, so its memory grows. Check for a "
+        "newer version of airflow-provider-apitask."
+    )
+    return None
+
+
 def _forget_the_oldest(masker: Any) -> None:
     if len(_told) <= _LEARNED:
         return
-    while len(_told) > _LEARNED:
-        masker.patterns -= _told.pop(next(iter(_told)))
-    masker.replacer = re.compile("|".join(masker.patterns)) if masker.patterns else None
+    forgotten = set().union(*(_told.pop(next(iter(_told))) for _ in range(len(_told) - _LEARNED)))
+    if masker is not None and forgotten:
+        masker.patterns -= forgotten
+        masker.replacer = re.compile("|".join(masker.patterns)) if masker.patterns else None

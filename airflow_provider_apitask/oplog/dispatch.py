@@ -83,16 +83,10 @@ class _Runner:
         self.hook = hook
         #: Whether it has kept a task waiting for too long, and is still at it.
         self.late = False
-        self._pid = os.getpid()
         self._waiting: queue.Queue[tuple[tuple[OperationRecord, ...], bool, threading.Event]] = queue.Queue(
             _MOST_WAITING
         )
         threading.Thread(target=self._run, name=f"apitask-oplog-{hook.name}", daemon=True).start()
-
-    @property
-    def usable(self) -> bool:
-        """Whether its thread is one of this process: a fork has none."""
-        return self._pid == os.getpid()
 
     def give(self, batch: tuple[OperationRecord, ...], flush: bool) -> threading.Event | None:
         """Hand over a batch.
@@ -128,6 +122,16 @@ def _runner_of(hook: Hook) -> _Runner:
         # The key is kept alive by the hook of its runner, so that its id stays its own.
         key = hash(hook.key) if isinstance(hook.key, str) else id(hook.key)
         runner = _runners.get(key)
-        if runner is None or not runner.usable:
+        if runner is None:
             runner = _runners[key] = _Runner(hook)
         return runner
+
+
+def _begin_again() -> None:
+    """Start a forked process without runners: their threads are gone, and a copied lock may stay locked."""
+    if _lock.locked():
+        _lock.release()
+    _runners.clear()
+
+
+os.register_at_fork(after_in_child=_begin_again)

@@ -23,10 +23,10 @@ class Buckets:
     def take(self, name: str, now: float) -> bool:
         """Whether it may happen once more.
 
-        :param now: Unix time.
+        :param now: seconds of a monotonic clock: a wall clock that steps would refill the bucket.
         """
         left, at = self._left.pop(name, (float(self._burst), now))
-        left = min(float(self._burst), left + max(0.0, now - at) * self._per_second)
+        left = min(float(self._burst), left + (now - at) * self._per_second)
         self._left[name] = (left - 1 if left >= 1 else left, now)
         if len(self._left) > _KNOWN:
             del self._left[next(iter(self._left))]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import string
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -374,6 +377,94 @@ def test_a_database_that_hangs_or_fails_is_not_waited_for(
     monkeypatch.setattr(route, "deliver", broken)
     (answer,) = post(path_of())
     assert (answer.status_code, answer.content) == (503, b'{"status":503}')
+
+
+def test_a_body_that_does_not_arrive_is_a_timeout_and_one_that_is_too_long_is_too_large(
+    delivered: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "_BODY_PATIENCE", 0.05)
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async def long() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * (route.MAX_BODY // 2)
+
+    (slow,) = post(path_of(), content=stuck())
+    (too_long,) = post(path_of(), content=long())
+    assert (slow.status_code, slow.json(), slow.headers["Connection"]) == (408, {"status": 408}, "close")
+    assert too_long.status_code == 413
+    assert delivered == []
+
+
+def test_a_clock_that_steps_does_not_refill_the_bucket(
+    delivered: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    far = urls.Claim("d", "t", "r", -1, f"n.{int(now) + 100_000}.0")
+    seen = []
+    for step in (0, 0, 0, 0, -7200, 0, 7200):
+        with monkeypatch.context() as clock:
+            clock.setattr(route.time, "time", lambda step=step: now + step)
+            seen += [answer.status_code for answer in post(path_of(far))]
+    assert seen == [200, 200, 200, 429, 429, 429, 429]
+
+
+def test_a_websocket_is_refused_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    server = uvicorn.Server(uvicorn.Config(route.routes, port=0, lifespan="off", log_config=None))
+    thread = threading.Thread(target=server.run)
+    with caplog.at_level("INFO"):
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        host, port = server.servers[0].sockets[0].getsockname()
+        with socket.create_connection((host, port), timeout=30) as client:
+            client.sendall(
+                f"GET {path_of()} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+            )
+            status_line = client.makefile("rb").readline()
+        server.should_exit = True
+        thread.join()
+    assert status_line.split()[:2] == [b"HTTP/1.1", b"403"]
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert urls.sign(CLAIM) not in caplog.text
+
+
+def test_records_that_the_operation_log_does_not_take_are_dropped(
+    delivered: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    free, written = threading.Event(), []
+
+    def hangs(*given_: Any) -> None:
+        free.wait()
+        written.append(given_)
+
+    monkeypatch.setattr(route, "record", hangs)
+    monkeypatch.setattr(route, "_records", pool := route._Pool(1, 2, "test"))
+    answers = post(*[path_of()] * 3)
+    free.set()
+    pool._threads.shutdown()
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len(written) == 2
+    assert "the record of this callback is dropped" in caplog.text
+
+
+def test_deliveries_beyond_the_queue_are_to_be_sent_again(
+    delivered: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = threading.Event()
+    monkeypatch.setattr(route, "deliver", lambda *given_: free.wait())
+    monkeypatch.setattr(route, "_DATABASE_PATIENCE", 0.05)
+    monkeypatch.setattr(route, "_deliveries", pool := route._Pool(1, 2, "test"))
+    answers = post(*[path_of()] * 3)
+    waiting = pool._threads._work_queue.qsize()
+    free.set()
+    pool._threads.shutdown()
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert waiting == 1, "one runs, one waits, and the third was not queued"
 
 
 def test_a_token_bucket_fills_up_again_and_forgets() -> None:

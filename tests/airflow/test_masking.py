@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
+import airflow.sdk.log
 import pytest
 from airflow.sdk._shared.secrets_masker import _secrets_masker, redact
 
@@ -18,6 +20,7 @@ def masker(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(masker, "patterns", set())
     monkeypatch.setattr(masker, "replacer", None)
     monkeypatch.setattr(masking, "_told", {})
+    masking._masker.cache_clear()
     return masker
 
 
@@ -38,6 +41,28 @@ def test_on_a_worker() -> None:
 def test_on_a_triggerer() -> None:
     on_triggerer("token-of-a-triggerer")
     assert redact("a token-of-a-triggerer b") == "a *** b"
+
+
+def test_this_airflow_has_the_private_attributes_that_are_edited(masker: Any) -> None:
+    assert masking._masker() is masker
+
+
+@pytest.mark.skipif(not hasattr(airflow.sdk.log, "amask_secret"), reason="this Airflow masks in one process")
+@pytest.mark.parametrize("changed", [object(), SimpleNamespace(patterns=[], replacer=None), None])
+def test_an_airflow_without_them_masks_all_the_same_and_warns_once(
+    changed: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    package = "airflow.sdk._shared.secrets_masker"
+    with monkeypatch.context() as patch:
+        if changed is None:
+            patch.delattr(f"{package}._secrets_masker")
+        else:
+            patch.setattr(f"{package}._secrets_masker", lambda: changed)
+        on_triggerer(*(f"token-{number:04d}" for number in range(150)))
+    masking._masker.cache_clear()
+    assert _secrets_masker().redact("token-0000 token-0149") == "*** ***"
+    assert caplog.text.count("another secrets masker") == 1
+    assert len(masking._told) <= 100
 
 
 def test_a_triggerer_forgets_the_oldest(masker: Any) -> None:

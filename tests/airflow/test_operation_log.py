@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import structlog
 
 from airflow_provider_apitask import ApiStatusSensor, exceptions
 from airflow_provider_apitask.core.records import OperationRecord, OperationStatus, Subtype
-from airflow_provider_apitask.oplog import aemit, emit
+from airflow_provider_apitask.oplog import aemit, dispatch, emit
 from tests.airflow.helpers import FAST, Comms, Connect, awaited, call, context_for, deferred, needs_store
 from tests.airflow.helpers import run as run_task
 from tests.support import Answer
@@ -224,6 +225,17 @@ def test_a_hook_that_hangs_costs_its_bound_once(
     while len(seen) < 5 and time.monotonic() < until:
         time.sleep(0.01)
     assert seen == ["r0", "r1", "r2", "r3", "r4"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_while_another_thread_holds_the_lock_writes_its_records() -> None:
+    fork = multiprocessing.get_context("fork")
+    with dispatch._lock:
+        child = fork.Process(target=emit, args=([record()], lambda record: None))
+        child.start()
+    child.join(20)
+    child.kill()
+    assert child.exitcode == 0
 
 
 async def test_an_event_loop_is_not_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
