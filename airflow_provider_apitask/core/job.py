@@ -84,8 +84,9 @@ class AsyncJob(ValueObject):
         of its numbers alone as a progress is.
     :param link_path: where a link to the job is that people can follow: a path, ``headers.Name``, or the
         link itself with ``{path}`` in it, such as ``https://ui.example.com/jobs/{job_id}`` or
-        ``{status_url}``. A relative one belongs to the answer's URL. The first one that an answer gives is
-        shown at the task as "Remote job", without user info, credentials and signatures. By default none.
+        ``{status_url}``, the URL that is polled. A relative one belongs to the answer's URL. The first one
+        that an answer gives is shown at the task as "Remote job", without user info, credentials and
+        signatures. By default none.
     :param initial_delay: seconds before the first check, 0 by default.
     :param poll_interval: seconds between checks, 15 by default. A ``Retry-After`` of the server
         is obeyed instead, between one second and ``max_poll_interval``.
@@ -101,9 +102,9 @@ class AsyncJob(ValueObject):
     :param result_request: request that fetches the result; by default the location that the
         server gave, else the last status answer is the result.
     :param result_path: the part of the result that is handed on; by default all of it.
-    :param cancel_request: request that cancels the job, such as ``{"method": "DELETE"}`` (which
-        goes to its status URL) or ``{"method": "POST", "endpoint": "/jobs/{job_id}/stop"}``; a text
-        is a ``DELETE`` of that endpoint. By default a job is never cancelled.
+    :param cancel_request: request that cancels the job, such as ``{"method": "DELETE"}`` (sent to the
+        URL that is polled) or ``{"method": "POST", "endpoint": "/jobs/{job_id}/stop"}``; a text is a
+        ``DELETE`` of that endpoint. By default a job is never cancelled.
     :param cancel_on: when it is sent, a list; by default always: ``kill`` (somebody marks the task
         or fails its run), ``timeout`` (``execution_timeout``), ``deadline`` (``deadline`` and
         ``max_polls``), ``clear`` (somebody clears the task while its job runs).
@@ -198,13 +199,8 @@ class AsyncJob(ValueObject):
         if self.reconcile is not None and not checks.is_open(self.reconcile):
             from airflow_provider_apitask.core.reconcile_spec import Reconcile
 
-            found["reconcile"] = Reconcile.parse(self.reconcile, "job.reconcile")
-            if self.status_request is None:
-                raise ParameterError(
-                    "job.reconcile needs job.status_request: a job that is found in a list has no answer "
-                    "to its submit that says where to ask for its status.",
-                    parameter="job.reconcile",
-                )
+            found["reconcile"] = search = Reconcile.parse(self.reconcile, "job.reconcile")
+            search.check_job(self.status_request, found, self.extract)
         return found
 
     def _as_json(self, name: str, value: Any) -> Any:

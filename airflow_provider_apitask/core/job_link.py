@@ -84,7 +84,7 @@ def _found(turn: Turn, reading: Reading, path: str) -> Iterator[str]:
 
     def lookup(name: str) -> Any:
         try:
-            return known_value(turn.call, turn.state, name)
+            return known_value(turn.call, turn.api, turn.state, name)
         except AnswerError:
             found = find_in(reading, name)
             if found is MISSING:

@@ -17,7 +17,7 @@ from airflow_provider_apitask.core.pagination import Paging
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase, State
 
-__all__ = ["CANCEL_TIMEOUT", "known_value", "next_request"]
+__all__ = ["CANCEL_TIMEOUT", "known_value", "next_request", "polled_url"]
 
 #: Longest wait for the answer to a cancel request, seconds.
 CANCEL_TIMEOUT = 10.0
@@ -44,27 +44,28 @@ def next_request(call: Call, api: Api, state: State) -> Request:
         if state.result_url is None:
             return ask(call.request, Purpose.RESULT)  # another page; a key would get the first one again
         return ask(without_body(call.request), Purpose.RESULT, url=state.result_url)
-    lookup = partial(known_value, call, state)
-    build, ask = partial(build, lookup=lookup), partial(ask, lookup=lookup)
+    lookup = partial(known_value, call, api, state)
     if state.phase is Phase.RECONCILE:
-        return build(call.job.reconcile.request, Purpose.RECONCILE)
+        return build(call.job.reconcile.request, Purpose.RECONCILE, lookup=lookup)
     if state.phase is Phase.CANCEL:
-        if state.status_url is None and call.job.cancel_request.endpoint is None:
-            raise _nothing_to_ask(state)
-        request = build(call.job.cancel_request, Purpose.CANCEL, url=state.status_url)
-        # Whoever kills a task does not wait for long.
+        spec = call.job.cancel_request
+        request = build(spec, Purpose.CANCEL, lookup=lookup, url=_url_for(spec, call, api, state))
+        # A process that is being killed has little time left.
         connect, read = request.timeout
         return replace(request, timeout=(min(connect, CANCEL_TIMEOUT), min(read, CANCEL_TIMEOUT)))
     if state.phase is Phase.FETCH and not state.inline:
         spec = call.job.result_request or RequestSpec()
-        return ask(spec, Purpose.RESULT, url=state.result_url or state.status_url)
+        url = state.result_url or _url_for(spec, call, api, state)
+        return ask(spec, Purpose.RESULT, lookup=lookup, url=url)
     spec = call.job.status_request or RequestSpec()
     linked = paging is not None and call.pagination is not None and call.pagination.follows_links
     if state.status_url is None and spec.endpoint is None and not linked:
         raise _nothing_to_ask(state)
+    # In its own request {status_url} can only be the URL that the server gave.
+    lookup = partial(_stored_value, call, state)
     if state.phase is Phase.FETCH:
-        return ask(spec, Purpose.RESULT, url=state.status_url)
-    return build(spec, Purpose.POLL, url=state.status_url)
+        return ask(spec, Purpose.RESULT, lookup=lookup, url=state.status_url)
+    return build(spec, Purpose.POLL, lookup=lookup, url=state.status_url)
 
 
 def _with_callback(call: Call, state: State) -> RequestSpec:
@@ -94,13 +95,44 @@ def _nothing_to_ask(state: State) -> NothingToFollowError:
     )
 
 
-def known_value(call: Call, state: State, path: str) -> Any:
-    """The value of a ``{path}``: what the author named, what the job is known by, what answers gave.
+def polled_url(call: Call, api: Api, state: State) -> str | None:
+    """Return the URL that status checks go to; None if neither the author nor the server named one.
 
-    An id that was only guessed from a URL comes last.
-
-    :raises AnswerError: where there is none, naming what is known.
+    :raises ApiTaskError: if ``job.status_request`` cannot be built.
     """
+    spec = call.job.status_request
+    if spec is None or (spec.endpoint is None and state.status_url is None):
+        return state.status_url
+    lookup = partial(_stored_value, call, state)
+    return api.build(spec, Purpose.POLL, lookup=lookup, url=state.status_url).url
+
+
+def _url_for(spec: RequestSpec, call: Call, api: Api, state: State) -> str | None:
+    """Return the URL of the job for a request that names no endpoint."""
+    if spec.endpoint is not None:
+        return None
+    url = polled_url(call, api, state)
+    if url is None:
+        raise _nothing_to_ask(state)
+    return url
+
+
+def known_value(call: Call, api: Api, state: State, path: str) -> Any:
+    """Return the value of a ``{path}``: named by the author, known of the job, or read from a response.
+
+    ``{status_url}`` is the URL that status checks go to, unless ``job.extract`` names it.
+
+    :raises AnswerError: if it has no value, listing the names that have one.
+    """
+    if path == "status_url" and path not in (call.job.extract or {}):
+        url = polled_url(call, api, state)
+        if url is not None:
+            return url
+    return _stored_value(call, state, path)
+
+
+def _stored_value(call: Call, state: State, path: str) -> Any:
+    """Return the value of a ``{path}`` from the state. An id guessed from a URL comes last."""
     known = {
         "job_id": state.job_id,
         "status_url": state.status_url,

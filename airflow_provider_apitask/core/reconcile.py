@@ -91,7 +91,7 @@ def _items(reading: Reading, spec: Reconcile) -> list[Any] | None:
 
 
 def _matches(turn: Turn, item: Reading, spec: Reconcile) -> bool:
-    lookup = partial(known_value, turn.call, turn.state)
+    lookup = partial(known_value, turn.call, turn.api, turn.state)
     for path, expected in (spec.match or {}).items():
         found = find_in(item, path)
         if found is MISSING or isinstance(found, (dict, list)):

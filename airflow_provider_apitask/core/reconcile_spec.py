@@ -83,6 +83,34 @@ class Reconcile(ValueObject):
                 check_path(path, name)
         return checked
 
+    def check_job(self, status_request: Any, requests: Mapping[str, Any], extract: Any) -> None:
+        """Refuse a job that cannot be followed after a lookup: the headers of the submission are lost then.
+
+        :param status_request: of the job as its author gave it.
+        :param requests: the parsed requests of the job by name.
+        :param extract: of the job.
+        :raises ParameterError: naming the request and the remedy.
+        """
+        status = requests.get("status_request")
+        if status_request is None or (status is not None and status.endpoint is None):
+            raise ParameterError(
+                "job.reconcile needs an endpoint in job.status_request: the response to the submission, "
+                "which could name a status URL, is lost.",
+                parameter="job.reconcile",
+            )
+        if checks.is_open(extract) or checks.is_open(self.extract):
+            return
+        named = {*(extract or ()), *(self.extract or ())}
+        for name, request in requests.items():
+            # Everywhere else {status_url} is the URL of this very request.
+            lost = {"result_url"} | ({"status_url"} if name == "status_request" else set())
+            for path in sorted((lost & set(request.placeholders())) - named):
+                raise ParameterError(
+                    f"job.{name} uses {{{path}}}, which a job found by job.reconcile does not have. Name its "
+                    f"path in job.reconcile.extract, or write {{$.{path}}} for a field of a response body.",
+                    parameter=f"job.{name}",
+                )
+
     def named_paths(self, parameter: str) -> Iterator[tuple[str, Any]]:
         """Every path with the parameter that holds it."""
         yield f"{parameter}.items", self.items

@@ -185,17 +185,17 @@ def _followed(turn: Turn, state: State, reading: Reading) -> Move:
     status, verdict = read_status(reading, job, turn.words)
     if status is not MISSING:
         state = replace(state, status=reading.brief(status))
-    said = response.status == 200 and job.status_path is not None and verdict in _OVER
-    if alone(turn.call, state) and not said:
+    said = verdict if response.status == 200 and job.status_path is not None and verdict in _OVER else None
+    if alone(turn.call, state) and said is None:
         return _called_back_later(turn, state, reading)
     if state.status_url is None and not job.asks_for_status:
         return _not_followed(turn, state, reading, verdict)
-    # `status` may be that of the request ("success": it was accepted) unless the author said that
-    # it is the job's; where it is, the first check tells the same.
-    if job.success_when is not None and verdict is Verdict.SUCCEEDED:
-        verdict = Verdict.RUNNING  # nothing but that condition means success; the first check tells
-    if response.status == 200 and job.status_path is not None and verdict in _OVER:
-        return job_over(turn.at(state), reading, status, verdict)
+    # `status` may be that of the request ("success": it was accepted) unless the author said that it is
+    # the job's. With a status request, or a condition for success, a success is polled first: only that
+    # response holds the result.
+    polled_first = job.status_request is not None or job.success_when is not None
+    if said is not None and not (polled_first and said is Verdict.SUCCEEDED):
+        return job_over(turn.at(state), reading, status, said)
     try:
         # A placeholder without a value is found now, while the answer is at hand.
         next_request(turn.call, turn.api, state)

@@ -212,9 +212,32 @@ def test_nothing_to_follow_is_an_error_that_says_what_was_looked_for(
 def test_a_status_that_ends_the_job_at_once(word: str, phase: Phase, job: dict[str, Any]) -> None:
     driven = Driven(make_call(job=make_job(**job)))
     driven.answer(200, {"runId": 7, "status": word})
+    if job and phase is Phase.SUCCEEDED:
+        assert driven.phase is Phase.POLL
+        return
     driven.done()
     assert driven.phase is phase
     assert len(driven.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "headers"),
+    [
+        ({"status_request": "/jobs/{runId}"}, {}),
+        ({"status_request": {"headers": {"X-Zone": "z"}}}, {"Operation-Location": JOB}),
+    ],
+)
+@pytest.mark.parametrize("result_path", ["$.rows", None])
+def test_a_success_is_polled_before_its_result_is_taken(
+    job: dict[str, Any], headers: dict[str, str], result_path: str | None
+) -> None:
+    """Flower says SUCCESS in its response to the submission of a quick task, without the result."""
+    driven = Driven(make_call(job=make_job(status_path="$.status", result_path=result_path, **job)))
+    driven.answer(200, {"runId": 7, "status": "SUCCESS"}, headers)
+    driven.answer(200, {"runId": 7, "status": "SUCCESS", "rows": 3})
+    value = driven.done().value
+    assert (value if result_path else value["rows"]) == 3
+    assert [request.url for request in driven.requests] == [f"{BASE}/jobs", JOB]
 
 
 def test_the_status_of_the_request_is_not_that_of_the_job() -> None:
