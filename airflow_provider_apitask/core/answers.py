@@ -203,7 +203,8 @@ class Reading:
         :raises AnswerError: where it says that it is JSON and is not.
         """
         self.require_json_if_said()
-        return self.document if says_json(self.response) else json_or_text(self.response)
+        parsed = says_json(self.response) or isinstance(self._document, (dict, list))
+        return self.document if parsed else json_or_text(self.response)
 
     def values(self, extract: Mapping[str, str] | None, paths: Iterable[str]) -> dict[str, Any]:
         """The values that later requests need.

@@ -24,10 +24,21 @@ __all__ = [
     "says_xml",
 ]
 
-#: Codecs of Python that are no charsets (IANA), though ``bytes.decode`` takes some of them.
-_NO_CHARSETS = frozenset(
-    {"unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape", "punycode", "undefined"}
+#: Charsets that a server may name, by the spellings of Python. Not every codec of Python: ``idna`` takes
+#: seconds for 4 MiB, and ``unicode_escape`` is not a charset.
+_CHARSETS = (
+    *("utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be"),
+    *("ascii", "us-ascii", "latin1", "latin-1", *(f"iso-8859-{part}" for part in range(1, 17) if part != 12)),
+    *(f"{prefix}{page}" for prefix in ("cp", "windows-") for page in range(1250, 1259)),
+    *("cp437", "cp850", "cp866", "cp874", "cp932", "cp936", "cp949", "cp950", "macintosh", "mac-roman"),
+    *("koi8-r", "koi8-u", "shift_jis", "sjis", "euc-jp", "iso-2022-jp", "euc-kr"),
+    *("gb2312", "gbk", "gb18030", "big5", "big5-hkscs"),
 )
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]")
+_CODECS = {_NOT_IN_NAMES.sub("", name): name for name in _CHARSETS} | {"windows31j": "cp932"}
+#: Decoded at a time, bytes: with ``errors="replace"`` some codecs take a second for 1 MiB of invalid bytes,
+#: and other threads run only between two calls.
+_DECODED_BYTES = 32 * 1024
 #: Byte order marks; the one of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -43,7 +54,8 @@ _TEXTS = frozenset(
     {"application/javascript", "application/x-www-form-urlencoded", "application/x-ndjson"}
     | {"application/sql", "application/graphql", "application/jsonl", "application/problem+json"}
 )
-#: Most lists and objects of a JSON body: each takes some 80 bytes in Python, where JSON needs two.
+#: Most lists and objects of a JSON body, whatever its media type: each takes some 80 bytes in Python, where
+#: JSON needs two.
 MAX_CONTAINERS = 2_000_000
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 
@@ -60,20 +72,19 @@ def _decode(response: Response, errors: str) -> str:
     body = response.body
     for mark, encoding in _MARKS:
         if body.startswith(mark):
-            return body[len(mark) :].decode(encoding, errors)
+            return _decoded(body[len(mark) :], encoding, errors)
     match = _CHARSET.search(response.headers.get("Content-Type") or "")
     name = _charset(match[1]) if match else None
     if name is None and (declared := XML_ENCODING.match(body[:200].lstrip())):
         name = _charset(declared[1].decode())
-    if name not in ("utf-8", None):
-        try:
-            return body.decode(name, errors)
-        except UnicodeError:
-            if errors == "strict":
-                raise
-        except (LookupError, ValueError):
-            pass  # a codec, but none for text
-    return body.decode("utf-8", errors)
+    return _decoded(body, name or "utf-8", errors)
+
+
+def _decoded(body: bytes, name: str, errors: str) -> str:
+    if errors == "strict" or len(body) <= _DECODED_BYTES:
+        return body.decode(name, errors)
+    pieces = (body[start : start + _DECODED_BYTES] for start in range(0, len(body), _DECODED_BYTES))
+    return "".join(codecs.iterdecode(pieces, name, errors))
 
 
 def parse_json(response: Response) -> Any:
@@ -86,8 +97,7 @@ def parse_json(response: Response) -> Any:
     """
     if not response.body.strip():
         return None
-    if response.body.count(b"[") + response.body.count(b"{") > MAX_CONTAINERS:
-        raise AnswerError(f"the body has more than {MAX_CONTAINERS} lists and objects, which is not read")
+    _refuse_too_many(response.body)
     try:
         # Strict: an id with a character replaced in it is the id of something else.
         return _loads(_decode(response, "strict"))
@@ -118,7 +128,7 @@ def json_or_text(response: Response) -> Any:
     JSON is what says so in its media type, or, where that says something vague or wrong, what
     parses as an object or list.
 
-    :raises AnswerError: where the answer says that it is JSON and is not.
+    :raises AnswerError: if the response says that it is JSON and is not, or has too many lists and objects.
     """
     if not response.body:
         return None
@@ -126,6 +136,7 @@ def json_or_text(response: Response) -> Any:
         return parse_json(response)
     text = decode_text(response)
     if text.lstrip()[:1] in ("{", "["):
+        _refuse_too_many(response.body)
         try:
             return _loads(text)
         except (ValueError, RecursionError):
@@ -161,11 +172,12 @@ def is_html(response: Response) -> bool:
 
 
 def _charset(name: str) -> str | None:
-    try:
-        found = codecs.lookup(name).name
-    except (LookupError, ValueError):
-        return None
-    return None if found in _NO_CHARSETS else found
+    return _CODECS.get(_NOT_IN_NAMES.sub("", name.lower()))
+
+
+def _refuse_too_many(body: bytes) -> None:
+    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+        raise AnswerError(f"the body has more than {MAX_CONTAINERS} lists and objects")
 
 
 def _loads(text: str) -> Any:

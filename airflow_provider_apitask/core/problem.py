@@ -65,16 +65,28 @@ def first_text(response: Response, redact: Redact) -> str:
     return f"the body ({kind}, {len(response.body)} bytes) begins {cut(text, redact)!r}"
 
 
-def describe(request: Request, event: Response | NetworkFailure, redact: Redact) -> str:
-    """What was tried and what came back: one sentence without its full stop."""
+def _document(response: Response) -> Any:
+    try:
+        return parse_json(response)
+    except AnswerError:
+        return None
+
+
+def describe(
+    request: Request,
+    event: Response | NetworkFailure,
+    redact: Redact,
+    document_of: Callable[[Response], Any] = _document,
+) -> str:
+    """What was tried and what came back: one sentence without its full stop.
+
+    :param document_of: returns the JSON of a response, None if it has none.
+    """
     tried = f"{request.method} {request.url}"
     if isinstance(event, NetworkFailure):
         answered = _UNANSWERED.get(event.failure, "got no answer")
         return f"{tried} {answered}: {event}"
-    try:
-        why = reason(parse_json(event), None, redact)
-    except AnswerError:
-        why = None
+    why = reason(document_of(event), None, redact)
     return f"{tried} answered {status_line(event)}: {why or first_text(event, redact)}"
 
 

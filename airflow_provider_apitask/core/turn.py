@@ -6,7 +6,7 @@ change nothing: :class:`~airflow_provider_apitask.core.operation.Operation` make
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from airflow_provider_apitask.core.answers import Reading
@@ -42,6 +42,8 @@ class Turn:
     now: float
     jitter: float
     doubt: float | None = None
+    #: Of the responses that were read, by ``id``: each is parsed once.
+    _readings: dict[int, Reading] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def code(self) -> int | None:
@@ -56,7 +58,8 @@ class Turn:
     @property
     def described(self) -> str:
         """What was tried and what came back: one sentence without its full stop."""
-        return describe(self.request, self.inbound, self.api.redactor.text)
+        redact = self.api.redactor.text
+        return describe(self.request, self.inbound, redact, lambda response: self.reading(response).document)
 
     @property
     def asked_wait(self) -> float | None:
@@ -64,8 +67,12 @@ class Turn:
         return retry_after(self.inbound.headers, self.now) if isinstance(self.inbound, Response) else None
 
     def reading(self, response: Response) -> Reading:
-        """The answer, to be read."""
-        return Reading(self.request, response, self.api.redactor.text)
+        """Return the reading of a response, the same one each time."""
+        reading = self._readings.get(id(response))
+        if reading is None:
+            reading = Reading(self.request, response, self.api.redactor.text)
+            self._readings[id(response)] = reading
+        return reading
 
     def at(self, state: State) -> Self:
         """The same turn from another state."""

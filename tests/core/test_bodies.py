@@ -18,6 +18,26 @@ _NO_CHARSETS = (
     *("hex", "base64", "zip", "rot13", "idna", "punycode", "undefined", "unicode_escape", "bz2", "mbcs"),
     "raw_unicode_escape",
 )
+#: By the codec of Python, a spelling as servers use it.
+_USUAL_CHARSETS = {
+    "cp1252": "windows-1252",
+    "cp1251": "CP1251",
+    "iso8859-15": "ISO-8859-15",
+    "iso8859-1": "iso_8859-1",
+    "shift_jis": "Shift_JIS",
+    "cp932": "windows-31j",
+    "euc_jp": "EUC-JP",
+    "iso2022_jp": "iso-2022-jp",
+    "gb18030": "GB18030",
+    "gbk": "GBK",
+    "gb2312": "GB2312",
+    "big5": "Big5",
+    "euc_kr": "euc-kr",
+    "koi8-r": "KOI8-R",
+    "utf-16-le": "UTF-16LE",
+    "utf-32-be": "utf-32be",
+    "ascii": "US-ASCII",
+}
 
 
 @pytest.mark.parametrize(
@@ -42,10 +62,22 @@ _NO_CHARSETS = (
          "<?xml version='1.0' encoding='nonsense'?>ä"),
         (b"\xff", "text/plain", "�"),
         *((b"ab", f"text/plain; charset={codec}", "ab") for codec in _NO_CHARSETS),
+        # Python's codecs "idna", "utf-7" and "cp037" would make something else of these.
+        (b"xn--mnchen-3ya", "text/plain; charset=idna", "xn--mnchen-3ya"),
+        (b"xn--mnchen-3ya", "text/plain; charset=cp037", "xn--mnchen-3ya"),
+        (b"+AOk-", "text/plain; charset=utf-7", "+AOk-"),
     ],
 )  # fmt: skip
 def test_decode(content: bytes, content_type: str, text: str) -> None:
     assert decode_text(make_response(200, content, content_type=content_type)) == text
+
+
+@pytest.mark.parametrize(("codec", "name"), _USUAL_CHARSETS.items())
+def test_usual_charsets(codec: str, name: str) -> None:
+    content = "aé日ф".encode(codec, "ignore")
+    assert decode_text(
+        make_response(200, content, content_type=f"text/plain; charset={name}")
+    ) == content.decode(codec)
 
 
 @pytest.mark.parametrize(
@@ -172,3 +204,21 @@ def test_json_of_very_many_lists(
             parse_json(make_response(body=body))
     else:
         assert len(parse_json(make_response(body=body))) == count + 1
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", None, "application/octet-stream", "application/json"])
+def test_lists_and_objects_are_counted_whatever_the_media_type(
+    monkeypatch: pytest.MonkeyPatch, content_type: str | None
+) -> None:
+    monkeypatch.setattr(bodies, "MAX_CONTAINERS", 10)
+    assert json_or_text(make_response(200, b"[[],{},[]]", content_type=content_type)) == [[], {}, []]
+    assert json_or_text(make_response(200, b"x" + b"[" * 20, content_type="text/plain")) == "x" + "[" * 20
+    with pytest.raises(AnswerError, match="more than 10 lists and objects"):
+        json_or_text(make_response(200, b"[" + b"[]," * 20 + b"0]", content_type=content_type))
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "shift_jis", "iso-8859-6"])
+def test_a_long_text_is_decoded_piece_by_piece_as_it_is_whole(charset: str) -> None:
+    content = "a".encode(charset) + b"\xff\xa5\x81" * 50_000
+    whole = content.decode(charset, "replace")
+    assert decode_text(make_response(200, content, content_type=f"text/plain; charset={charset}")) == whole

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_apitask.core import answers, problem
+from airflow_provider_apitask.core.bodies import parse_json
 from airflow_provider_apitask.core.errors import (
     JobCancelledError,
     JobFailedError,
@@ -16,7 +18,7 @@ from airflow_provider_apitask.core.errors import (
     RequestFailedError,
     UnknownStatusError,
 )
-from airflow_provider_apitask.core.messages import Purpose
+from airflow_provider_apitask.core.messages import Purpose, Response
 from airflow_provider_apitask.core.state import Phase
 
 from .helpers import BASE, DROPPED, HTML, NO_CONNECTION, READ_TIMEOUT, T0, TOO_LARGE, Driven, make_job
@@ -536,3 +538,37 @@ def test_the_last_of_max_polls_may_succeed() -> None:
     driven = Driven.polling(make_job(max_polls=1))
     driven.answer(200, DONE)
     assert driven.phase is Phase.FETCH
+
+
+# -- each response is parsed once ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "job"),
+    [
+        (200, RUNNING, {}),
+        (200, DONE, {"success_when": {"$.status": "succeeded"}, "failure_when": {"$.status": "bad"}}),
+        (
+            200,
+            RUNNING,
+            {"running_when": {"$.status": "running"}, "progress_path": "$.n", "message_path": "$.m"},
+        ),
+        (200, {"status": "failed", "error": "no"}, {"error_path": "$.error"}),
+        (200, {"state": "?"}, {"status_path": "$.status"}),
+        (503, {"message": "later"}, {"failure_when": {"status_code": 503, "$.message": "never"}}),
+        (409, {"message": "not there"}, {}),
+    ],
+)
+def test_a_status_response_is_parsed_once(
+    monkeypatch: pytest.MonkeyPatch, status: int, body: Any, job: dict[str, Any]
+) -> None:
+    parsed: list[Response] = []
+
+    def counted(response: Response) -> Any:
+        parsed.append(response)
+        return parse_json(response)
+
+    for module in (answers, problem):
+        monkeypatch.setattr(module, "parse_json", counted)
+    Driven.polling(make_job(**job)).answer(status, body)
+    assert len(parsed) == 1
