@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.engine import Engine
 
 from airflow_provider_apitask.core.records import OperationRecord, OperationStatus, Subtype
-from airflow_provider_apitask.oplog import migrations
+from airflow_provider_apitask.oplog import migrations, spool
 from airflow_provider_apitask.oplog.spool_file import SpoolFile
 from tests.crash.database import metadata_database
 
-__all__ = ["Log", "make_record", "new_log"]
+__all__ = ["Log", "database_lookups", "make_record", "new_log", "stopped_clock"]
 
 
 class Log:
@@ -87,3 +90,22 @@ def make_record(number: int = 1, **more: Any) -> OperationRecord:
         **more,
     }
     return OperationRecord(**given)
+
+
+def database_lookups(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Record each attempt to reach the database; the list grows as the spool is flushed."""
+    attempts: list[str | None] = []
+    engine_of = spool.engine_of
+
+    def recorded(conn_id: str | None) -> Engine:
+        attempts.append(conn_id)
+        return engine_of(conn_id)
+
+    monkeypatch.setattr(spool, "engine_of", recorded)
+    return attempts
+
+
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the spool's wall clock, so that the wait after a failure does not end on a slow machine."""
+    now = time.time()
+    monkeypatch.setattr(spool, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))

@@ -309,9 +309,10 @@ async def killed(
     running.cancel(message)
     with pytest.raises(asyncio.CancelledError):
         await running
-    began = time.monotonic()
+    # Airflow gives it one second: the cancel goes on in a task of its own.
+    made_before = set(api_status._cancelling)
     await made.on_kill()
-    assert time.monotonic() - began < 0.1, "Airflow gives it one second"
+    assert set(api_status._cancelling) - made_before
     await asyncio.gather(*api_status._cancelling)
 
 

@@ -214,11 +214,10 @@ def test_a_hook_that_hangs_costs_its_bound_once(
         go_on.wait(20)
         seen.append(record.record_id)
 
-    began = time.monotonic()
     for number in range(5):
         emit([record(number)], hangs)
-    took = time.monotonic() - began
-    assert 0.3 <= took < 0.6 * 2
+    # Nothing waited for the hook to finish, and only the first record waited for its time limit.
+    assert seen == []
     assert caplog.text.count("is not done after 0.3 s") == 1
     go_on.set()
     until = time.monotonic() + 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -61,12 +60,10 @@ HOSTILE: dict[str, tuple[Answer, str | None, str]] = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_what_is_refused(kind: str) -> None:
     answer, path, why = HOSTILE[kind]
-    started = time.monotonic()
     seen = read(answer, path)
     assert seen.failed[0] == "answer"
     assert why in seen.failed[1]
     assert len(seen.failed[1]) < 2000
-    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize("kind", [name for name in HOSTILE if HOSTILE[name][1]])

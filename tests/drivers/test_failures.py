@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -122,9 +121,7 @@ def test_no_connection_within_the_timeout() -> None:
             one.setblocking(False)
             one.connect_ex(address)
         api = make_api(f"http://127.0.0.1:{address[1]}")
-        start = time.monotonic()
         seen = contract(nothing, sync("POST", timeout=(0.2, 5)), api=lambda s: api)
-        assert time.monotonic() - start < 3
         for one in waiting:
             one.close()
     check(seen, "POST", "not within 0.2 s", received=False)

@@ -82,10 +82,9 @@ def test_memory_stays_small(send: Send, kind: str) -> None:
 
 @both
 def test_a_body_that_is_announced_as_too_large_is_not_read(send: Send) -> None:
-    with RawServer(say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx", b"", pause=0.5)) as server:
-        start = time.monotonic()
+    # The rest of the body never comes: waiting for it would be a timeout.
+    with RawServer(say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx", b"", pause=30)) as server:
         (came,) = send(request(server.url, max_bytes=999_999))
-        assert time.monotonic() - start < 0.4
     assert isinstance(came, NetworkFailure)
     assert came.failure is Failure.TOO_LARGE
 

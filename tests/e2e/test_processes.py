@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,9 +38,7 @@ def test_stop_reaches_grandchildren_in_other_groups(services: Services, tmp_path
     child.wait_ready(lambda: child.tail() != "", timeout=20)
     grandchild = int(child.tail())
     assert grandchild in [process.pid for process in child.processes()]
-    start = time.monotonic()
     services.stop(child, grace=0.5)
-    assert time.monotonic() - start < 5
     assert not is_running(grandchild)
     assert not child.alive
 

@@ -179,7 +179,6 @@ def test_informatica_callback_that_comes_twice(stack: Stack) -> None:
     answer, log = outcome(stack, "callback-success")
     run, statuses = called_back(stack, "callback-success")
     assert statuses == [200, 200]
-    assert max(d.seconds for d in stack.informatica.deliveries) < 5
     assert (answer["objectId"], answer["runId"], answer["status"]) == (TOLD_TWICE.id, run.id, "COMPLETED")
     assert run.callback_url is not None
     assert run.callback_url not in log
