@@ -1,4 +1,4 @@
-"""Run the measurements: ``python -m benchmarks [import_cost|download|hostile]``, by default all of them."""
+"""Run the measurements: ``python -m benchmarks [NAME ...]``, by default all of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import argparse
 import platform
 from importlib.metadata import version
 
-from benchmarks import download, hostile, import_cost
+from benchmarks import download, hostile, import_cost, waiting_jobs
 
 
 def main() -> None:
     """Print every table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "which", nargs="*", choices=["import_cost", "download", "hostile"], default=[], help="by default all"
+        "which",
+        nargs="*",
+        choices=["import_cost", "download", "hostile", "waiting_jobs"],
+        default=[],
+        help="by default all",
     )
     parser.add_argument("--runs", type=int, default=7, help="counted runs of each candidate (default 7)")
     parser.add_argument("--download", type=int, default=1024, help="MiB of the download (default 1024)")
@@ -31,6 +35,9 @@ def main() -> None:
     if not args.which or "hostile" in args.which:
         print("\nHostile answers; seconds of the longest of three requests, memory over the idle process")
         print(hostile.report())
+    if not args.which or "waiting_jobs" in args.which:
+        print("\nA thousand waiting jobs in one event loop, all started at once")
+        print(waiting_jobs.report())
 
 
 if __name__ == "__main__":
