@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -21,7 +21,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 __all__ = ["ConnectionForm", "ConnectionsPage", "chromium"]
 
 PICTURE_WIDTH = 1280  # pixels
-WAIT = 30  # seconds; a page of a server that has just started takes a while
+WAIT = 120  # seconds; a page of a server that has just started takes a while
 OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -35,6 +35,7 @@ OPTIONS = (
     "--disable-sync",
     "--hide-scrollbars",
     "--window-size=1280,1600",
+    "--force-prefers-reduced-motion",
     "--lang=en-US",
 )
 
@@ -52,10 +53,31 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
     for option in (*OPTIONS, f"--user-data-dir={profile}"):
         options.add_argument(option)
     opened = webdriver.Chrome(options, Service(driver))
+    opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": STILL})
     try:
         yield opened
     finally:
         opened.quit()
+
+
+#: Ends each animation and transition at once: the pages of Airflow have some that ignore "reduced motion".
+STILL = """
+addEventListener("DOMContentLoaded", () => {
+  const style = document.createElement("style");
+  style.textContent = `*, *::before, *::after {
+    animation-duration: 0s !important; animation-delay: 0s !important;
+    transition-duration: 0s !important; transition-delay: 0s !important;
+    scroll-behavior: auto !important;
+  }`;
+  document.head.appendChild(style);
+});
+"""
+#: Whether a click in the middle of an element reaches it, and not something that lies above.
+ON_TOP = """
+const box = arguments[0].getBoundingClientRect();
+const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+return top !== null && (arguments[0].contains(top) || top.contains(arguments[0]));
+"""
 
 
 class _Page:
@@ -78,15 +100,29 @@ class _Page:
     def click(self, css: str, text: str = "") -> None:
         """Click an element once it can be clicked, scrolled into the middle: there is a sticky header."""
 
+        self._press(lambda: self.find(css, text), f"{css} with the text {text!r}")
+
+    def _press(self, find: Callable[[], WebElement], what: str) -> None:
+        """Click what ``find`` returns, once it is enabled and nothing covers it.
+
+        A page may replace or cover an element between the check and the click; such a click is repeated,
+        as it has not reached the element.
+        """
+
         def clicked(_: object) -> bool:
-            element = self.find(css, text)
+            element = find()
             if not element.is_enabled():
                 return False
             self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-            element.click()
+            if not self.driver.execute_script(ON_TOP, element):
+                return False
+            try:
+                element.click()
+            except ElementClickInterceptedException:
+                return False
             return True
 
-        self._wait.until(clicked, f"{css} with the text {text!r} stays disabled")
+        self._wait.until(clicked, f"{what} cannot be clicked")
 
     def gone(self, css: str) -> None:
         """Wait until no such element is visible."""
@@ -127,21 +163,24 @@ class ConnectionsPage(_Page):
 
     def edit(self, conn_id: str) -> ConnectionForm:
         """Press the pencil in a connection's row."""
-        self._press(conn_id, "Edit")
+        self._press_in_row(conn_id, "Edit")
         form = ConnectionForm(self.driver)
         form.sections()
         return form
 
     def test(self, conn_id: str) -> tuple[str, str]:
         """Press "Test Connection" in its row, once; title and text of what pops up."""
-        self._press(conn_id, "Test")
+        self._press_in_row(conn_id, "Test")
         toast = self.find("[data-scope=toast][data-part=root]", "Test Connection")
         title = toast.find_element(By.CSS_SELECTOR, "[data-part=title]").text
         return title, toast.find_element(By.CSS_SELECTOR, "[data-part=description]").text
 
-    def _press(self, conn_id: str, label: str) -> None:
-        row = self.find("tbody tr", conn_id)
-        row.find_element(By.CSS_SELECTOR, f"button[aria-label*='{label}']").click()
+    def _press_in_row(self, conn_id: str, label: str) -> None:
+        css = f"button[aria-label*='{label}']"
+        self._press(
+            lambda: self.find("tbody tr", conn_id).find_element(By.CSS_SELECTOR, css),
+            f"{label} in the row of {conn_id}",
+        )
 
 
 class ConnectionForm(_Page):

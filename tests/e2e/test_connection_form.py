@@ -21,7 +21,7 @@ from demo.processes import LOOPBACK, Services
 from tests.e2e.browser import ConnectionForm, ConnectionsPage, chromium
 from tests.support.real.oauth2_server import BASIC, OAuth2Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 BOOT_TIMEOUT = 150  # seconds
 COMMAND_TIMEOUT = 90
