@@ -15,6 +15,7 @@ from airflow_provider_apitask.cli.output import prepared_output
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.records import OperationRecord, OperationStatus, Subtype
+from airflow_provider_apitask.core.visible import visible
 
 __all__ = ["check_table", "flush", "history", "migrate"]
 
@@ -89,7 +90,7 @@ def _history(args: Namespace, out: IO[str]) -> None:
     found = query(args.conn_id, filters)
     if args.json:
         for record in found:
-            out.write(json_text(record.to_dict(), spaced=True) + "\n")
+            out.write(visible(json_text(record.to_dict(), spaced=True)) + "\n")
         return
     rows = [_row(record) for record in found]
     if not rows:
@@ -137,8 +138,8 @@ def _row(record: OperationRecord) -> tuple[str, ...]:
 
 
 def _write_table(out: IO[str], rows: Iterable[tuple[str, ...]]) -> None:
-    # What a server has sent is in one line, and moves no cursor.
-    plain = [tuple("".join(c if c.isprintable() else " " for c in cell) for cell in row) for row in rows]
+    # A record can come from an older version, or from a database that others write to.
+    plain = [tuple(map(visible, row)) for row in rows]
     widths = [min(max(map(len, column)), _WIDEST) for column in zip(*plain, strict=True)]
     for row in plain:
         cells = [cell[:width].ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]

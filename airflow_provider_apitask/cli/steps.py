@@ -133,7 +133,7 @@ class Watcher:
         body = request.body if answer is None else None
         if isinstance(body, bytes) and body and request.purpose.is_of_the_call:
             as_answer = Response(200, request.url, request.headers, body)
-            lines += cut(decode_text(as_answer), self.redactor.text, _BODY).splitlines()
+            lines += cut(decode_text(as_answer), self.redactor.text, _BODY, lines=True).splitlines()
         elif answer is not None and (text := self._excerpt(request, answer, _BODY)):
             lines += text.splitlines()
         return tuple(lines)
@@ -145,7 +145,9 @@ class Watcher:
         if not (kind.startswith("text/") or "json" in kind or "xml" in kind or not kind):
             return kind
         text = decode_text(replace(answer, body=answer.body[: 4 * _BODY]))
-        return cut(text if longest > _EXCERPT else " ".join(text.split()), self.redactor.text, longest)
+        whole = longest > _EXCERPT
+        text = text if whole else " ".join(text.split())
+        return cut(text, self.redactor.text, longest, lines=whole)
 
 
 def duration(seconds: float) -> str:
@@ -156,7 +158,7 @@ def duration(seconds: float) -> str:
 def without_secrets(value: Any, redactor: Redactor) -> Any:
     """A result as it may be shown: whole, but what is known or named as a secret."""
     if isinstance(value, str):
-        return redactor.text(value)
+        return redactor.mask(value)
     if isinstance(value, Mapping):
         return {
             k: MASK if isinstance(part, str) and is_secret_name(str(k)) else without_secrets(part, redactor)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from airflow_provider_apitask.core.exact_json import json_text
+from airflow_provider_apitask.core.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -94,7 +95,8 @@ class JsonView(View):
         self._write({"kind": "result", "elapsed": round(self.elapsed, 3), "value": value})
 
     def _write(self, record: dict[str, Any]) -> None:
-        self._out.write(json_text(record, spaced=True, default=str) + "\n")
+        # Escaped as JSON escapes it, so that a program reads the same value.
+        self._out.write(visible(json_text(record, spaced=True, default=str)) + "\n")
         self._out.flush()
 
 
@@ -202,8 +204,8 @@ def view_of(out: IO[str], as_json: bool) -> View:
 
 def _pretty(value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return visible_lines(value)
     try:
-        return json.dumps(value, indent=2, ensure_ascii=False)
+        return visible_lines(json.dumps(value, indent=2, ensure_ascii=False))
     except (TypeError, ValueError):  # a number that no float holds, or what a filter has made
-        return json_text(value, spaced=True, default=str)
+        return visible_lines(json_text(value, spaced=True, default=str))

@@ -50,6 +50,8 @@ class ApiTaskError(Exception):
     #: cannot do harm. Airflow's retries are skipped where this is False. The rule of the class;
     #: ``retryable`` in the data of one error goes before it.
     retryable: bool = True
+    #: Whether the message has line breaks of its own. In any other one they come from a server.
+    has_lines: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         # Whoever derives a class further, for example to mix one of Airflow's in, keeps the kind.
@@ -71,8 +73,8 @@ class ApiTaskError(Exception):
         return type(self)(self.message, **{**data, **self.data})
 
     def redacted(self, redactor: Redactor) -> Self:
-        """The same error with its texts redacted once more, and cut to what a log can bear."""
-        return type(self)(redactor.line(self.message), **redactor.data(self.data))
+        """Return the same error with its texts redacted once more, and cut to what a log can bear."""
+        return type(self)(redactor.line(self.message, lines=self.has_lines), **redactor.data(self.data))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the error as JSON, to cross from the triggerer to the worker."""
@@ -147,6 +149,7 @@ class ResponseValidationError(AnswerError):
     """
 
     kind = "response_validation"
+    has_lines = True
 
 
 class ResultTooLargeError(AnswerError):

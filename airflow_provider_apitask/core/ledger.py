@@ -227,6 +227,7 @@ class Ledger:
         kind, message = (None, None) if error is None else (error.kind, error.message)
         if error is None and status is not OperationStatus.SUCCESS:
             kind, message = _failure(inbound)
+        has_lines = error is not None and error.has_lines
         return OperationRecord(
             record_id=opened.record_id,
             operation_id=self._id_of(state),
@@ -244,7 +245,7 @@ class Ledger:
             bytes_sent=opened.bytes_sent,
             bytes_received=opened.bytes_received,
             error_kind=kind,
-            error_message=redactor.line(message) if message is not None else None,
+            error_message=None if message is None else redactor.line(message, lines=has_lines),
             **asdict(self._owner),
         )
 

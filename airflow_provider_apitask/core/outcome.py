@@ -20,6 +20,7 @@ from airflow_provider_apitask.core.next_request import next_request
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import Verdict
 from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, handle_data, job_error, job_name
+from airflow_provider_apitask.core.visible import quoted
 
 __all__ = ["job_over", "job_succeeded", "timed_out"]
 
@@ -87,7 +88,7 @@ def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -
             shown = f"{message} {reading.shown}; {reading.excerpt}."
             return failed(state, AnswerError(shown, **{**reading.data, **error.data}))
     status = f", status {state.status!r}" if state.status is not None else ""
-    status += f": {state.message!r}" if state.message is not None else ""
+    status += f": {quoted(state.message)}" if state.message is not None else ""
     if job.link_path is not None and state.link is None:
         status += f"; no answer had a link that can be shown at job.link_path={job.link_path!r}"
     then = "its last answer holds the result" if inline else "its result is fetched"

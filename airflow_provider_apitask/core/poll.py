@@ -30,6 +30,7 @@ from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import Verdict
 from airflow_provider_apitask.core.turn import Move, Turn, ended, handle_data, job_error, job_name
 from airflow_provider_apitask.core.urls import resolve
+from airflow_provider_apitask.core.visible import quoted
 
 __all__ = ["read_poll"]
 
@@ -171,7 +172,7 @@ def _gist(message: Any) -> str:
 def _said(state: State) -> str:
     """What the server says of the job, behind the word "status"."""
     progress = f", progress {state.progress}" if state.progress is not None else ""
-    message = f": {state.message!r}" if state.message is not None else ""
+    message = f": {quoted(state.message)}" if state.message is not None else ""
     return f"{state.status!r}{progress}{message}"
 
 

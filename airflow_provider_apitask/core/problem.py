@@ -13,6 +13,7 @@ from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.extraction import MISSING, compile_path
 from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Request, Response
+from airflow_provider_apitask.core.visible import visible
 
 __all__ = ["Redact", "cut", "describe", "first_text", "reason", "status_line"]
 
@@ -131,11 +132,16 @@ def _code(error: dict[str, Any]) -> str:
     return ""
 
 
-def cut(text: str, redact: Redact, longest: int = _EXCERPT) -> str:
-    """The start of a text, redacted before it is cut."""
+def cut(text: str, redact: Redact, longest: int = _EXCERPT, *, lines: bool = False) -> str:
+    """Return the start of a text, redacted before it is cut.
+
+    :param lines: keep line breaks; in a message they could forge a line of the log.
+    """
     if len(text) > _WINDOW:
         # Half a secret would not be known: the word that is cut goes whole.
         ends = [match.end() for match in _BETWEEN_WORDS.finditer(text, 0, _WINDOW)]
         text = f"{text[: ends[-1] if ends else _WINDOW]}…"
     text = redact(text)
+    if not lines:
+        text = visible(text)
     return text if len(text) <= longest else f"{text[:longest]}…"

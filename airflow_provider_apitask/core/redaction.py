@@ -1,18 +1,19 @@
-"""One place that takes secrets out of texts, URLs and headers (PROTOCOL: a secret is never seen).
+"""Redaction of texts, URLs and headers before they are shown or stored (PROTOCOL rule 18).
 
-Two ways together: known values (the credentials of a connection, tokens got at run time) are
-replaced wherever they stand, and values under a name that sounds like a secret are replaced
-whatever they are.
+Known values (the credentials of a connection, tokens obtained at run time) are replaced however the server
+spells them, see ``spellings``. Values under the name of a secret are replaced whatever they are.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
+from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
+
+from airflow_provider_apitask.core.spellings import occurs, spans_of, spellings_of
+from airflow_provider_apitask.core.visible import visible, visible_lines
 
 __all__ = ["MASK", "Redactor", "is_credential_name", "is_secret_name", "without_callback_urls"]
 
@@ -41,16 +42,29 @@ _AMBIGUOUS = frozenset({"key", "code"})
 
 # Whole words, never given back in part: a hostile text would take quadratic time.
 _NAMED_VALUE = re.compile(
-    rf"""(?<![\w-])(?=[\w-]*(?:{_NAMING_WORDS}))(?P<name>[\w-]++)(?P<sep>["']?\s*[:=]\s*)(?P<value>(?!\*\*\*)(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&<>}}\]]+))""",
-    re.IGNORECASE,
+    rf"""(?<![\w-])(?=[\w-]*(?:{_NAMING_WORDS}))(?P<name>[\w-]++)(?P<sep>\\*["']?\s*[:=]\s*)
+    (?P<value>(?!\*\*\*)(?:\\+["'][^"'\\\r\n]*|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&<>}}\]]+))""",
+    re.IGNORECASE | re.VERBOSE,
 )
+#: What :data:`_NAMED_VALUE` needs, found far sooner in a text that has none of it.
+_NAME_PARTS = (
+    *("authorization", "cookie", "token", "secret", "passw", "passphrase", "key", "signature", "credential"),
+    *("session", "assertion", "x-auth"),
+)
+#: Before a colon and a word these are prose, such as ``Invalid token: expired``.
+_PROSE_NAMES = frozenset({"token", "secret", "signature", "credential", "credentials", "assertion"})
 #: These hold several words, of which the last is the credential: ``Authorization: ApiKey abc``.
 _CREDENTIAL_FIELD = re.compile(
-    r"""(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie)(?P<sep>["']?\s*[:=]\s*+["']?+)(?!\*\*\*)[^"'\r\n]+""",
-    re.IGNORECASE,
+    r"""(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie)(?P<sep>\\*["']?\s*[:=]\s*+\\*+["']?+)
+    (?!\*\*\*)(?:[^"'\r\n]|(?<==)"[^"\r\n]*")+""",
+    re.IGNORECASE | re.VERBOSE,
 )
-_SCHEME_VALUE = re.compile(r"\b(Bearer|Basic|Digest|Negotiate)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-_ESCAPE = re.compile(r"%[0-9A-F]{2}")
+_SCHEME_VALUE = re.compile(
+    r"\b(?P<scheme>Bearer|Basic|Digest|Negotiate)\s+(?P<value>[A-Za-z0-9._~+/=-]{6,})", re.IGNORECASE
+)
+_SCHEMES = ("bearer", "basic", "digest", "negotiate")
+#: A word, or the name of a parameter (RFC 9110 §11.6.1), and not a credential.
+_WORD = re.compile(r"[A-Z]?[a-z]{1,23}(?:[-/][a-z]{1,23})*[.=]?")
 #: The secret end of a URL that a service is to call, however a slash is written in JSON or another URL. Known
 #: by its shape: a triggerer has thousands of them at once.
 _CALLBACK = re.compile(
@@ -92,9 +106,10 @@ class Redactor:
     __slots__ = ("_configured", "_learned", "_values")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._configured: set[str] = set()
+        #: The spellings of each secret.
+        self._configured: dict[str, set[str]] = {}
         self._learned: dict[str, set[str]] = {}
-        #: Every spelling of each secret; the longest first, so that one that holds another is replaced whole.
+        #: All of them, the longest first, so that one that holds another is replaced whole.
         self._values: tuple[str, ...] = ()
         self.add(*secrets)
 
@@ -104,58 +119,79 @@ class Redactor:
     def add(self, *secrets: str | None) -> None:
         """Know further values for good, such as the fields of a connection."""
         for secret in secrets:
-            if secret and len(secret) >= _MIN_LENGTH:
-                self._configured |= _written(secret)
+            if secret and len(secret) >= _MIN_LENGTH and secret not in self._configured:
+                self._configured[secret] = spellings_of(secret)
         self._order()
 
     def learn(self, secret: str) -> None:
-        """Know a value that was got at run time, such as a token, until a hundred newer ones have come."""
-        if len(secret) < _MIN_LENGTH:
-            return
-        known = self._learned.pop(secret) if secret in self._learned else _written(secret)
-        self._learned[secret] = known  # the newest
+        """Know a value obtained at run time, such as a token, until a hundred newer ones have come."""
+        if len(secret) >= _MIN_LENGTH:
+            known = self._learned.get(secret)
+            self._remember({secret: known if known is not None else spellings_of(secret)})
+
+    def inherit(self, other: Redactor) -> None:
+        """Know what another redactor knows as well: a rotated secret may be repeated by the server later."""
+        former = {**other._learned, **other._configured}
+        self._remember({secret: known for secret, known in former.items() if secret not in self._configured})
+
+    def _remember(self, secrets: Mapping[str, set[str]]) -> None:
+        for secret, known in secrets.items():
+            self._learned.pop(secret, None)
+            self._learned[secret] = known  # the newest
         while len(self._learned) > _LEARNED:
             del self._learned[next(iter(self._learned))]
         self._order()
 
     def _order(self) -> None:
-        self._values = tuple(sorted(self._configured.union(*self._learned.values()), key=len, reverse=True))
+        known = set().union(*self._configured.values(), *self._learned.values())
+        self._values = tuple(sorted(known, key=len, reverse=True))
+
+    def mask(self, text: str) -> str:
+        """Replace secrets alone: known values, those in URLs, and ``name: value`` pairs of secret names."""
+        text = self._known(text)
+        lowered = text.lower()
+        if "://" in lowered:
+            text = _URL.sub(lambda match: _by_name(match.group()), text)
+        if any(scheme in lowered for scheme in _SCHEMES):
+            text = _SCHEME_VALUE.sub(_mask_scheme, text)
+        if any(part in lowered for part in _NAME_PARTS):
+            text = _CREDENTIAL_FIELD.sub(rf"\g<name>\g<sep>{MASK}", text)
+            text = _NAMED_VALUE.sub(_mask_named, text)
+        return text
 
     def text(self, text: str) -> str:
-        """Redact free text: known values, URLs in it, and ``name: value`` pairs of secret names."""
-        text = self._known(text)
-        text = _URL.sub(lambda match: self.url(match.group()), text)
-        text = _SCHEME_VALUE.sub(rf"\1 {MASK}", text)
-        text = _CREDENTIAL_FIELD.sub(rf"\g<name>\g<sep>{MASK}", text)
-        return _NAMED_VALUE.sub(_mask_named, text)
+        """Redact free text and escape its control characters; line breaks stay."""
+        return visible_lines(self.mask(text))
 
-    def line(self, text: str) -> str:
-        """Redact a message and make it fit for every log: cut, without lone surrogates."""
-        text = self.text(text).encode("utf-8", "replace").decode()
+    def line(self, text: str, *, lines: bool = False) -> str:
+        """Redact a message and make it fit for every log: in one line, cut, without lone surrogates.
+
+        :param lines: keep line breaks, in a message that has its own.
+        """
+        text = self.mask(text).encode("utf-8", "replace").decode()
+        text = visible_lines(text) if lines else visible(text)
         return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
 
     def data(self, value: Any) -> Any:
-        """Redact the texts in a (nested) JSON value; fields with the name of a secret go whole."""
+        """Redact a (nested) JSON value; what is below the name of a secret goes whole."""
         if isinstance(value, str):
             return self.line(value)
         if isinstance(value, Mapping):
             return {
-                name: MASK if isinstance(item, str) and is_secret_name(str(name)) else self.data(item)
+                self.line(name) if isinstance(name, str) else name: (
+                    _masked_whole(item) if is_secret_name(str(name)) else self.data(item)
+                )
                 for name, item in value.items()
             }
         if isinstance(value, (list, tuple)):
             return [self.data(item) for item in value]
+        if isinstance(value, (int, float, Decimal)) and str(value) in self._values:
+            return MASK
         return value
 
     def url(self, url: str) -> str:
         """Redact a URL: user info and the values of secret query parameters go, the rest stays."""
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return "<not a URL>"
-        netloc = f"{MASK}@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
-        query = "&".join(map(self._masked, parts.query.split("&"))) if parts.query else ""
-        return self._known(urlunsplit(parts._replace(netloc=netloc, query=query, fragment="")))
+        return self._known(_by_name(url))
 
     def link(self, url: str) -> str | None:
         """A URL of the server that is kept to be asked later, without the credentials it may repeat.
@@ -186,7 +222,7 @@ class Redactor:
         """Whether a known secret, other than a very short one, stands in a text."""
         if _CALLBACK.search(text):
             return True
-        return any(value in text for value in self._values if len(value) >= _MIN_LENGTH_KEPT)
+        return occurs(text, [value for value in self._values if len(value) >= _MIN_LENGTH_KEPT])
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Redact header fields: by name, else by what is known."""
@@ -199,35 +235,53 @@ class Redactor:
             return True
         return plain in self._values and is_secret_name(name)
 
-    def _masked(self, parameter: str) -> str:
-        name, equals, value = parameter.partition("=")
-        if equals and value and (is_secret_name(name) or self._is_credential(parameter)):
-            return f"{self._known(name)}={MASK}"
-        return parameter
-
     def _known(self, text: str) -> str:
-        # One after the other: a pattern of them all takes far longer to compile and to search.
-        for value in self._values:
-            text = text.replace(value, MASK)
+        if occurs(text, self._values):
+            pieces, done = [], 0
+            for start, end in spans_of(text, self._values):
+                pieces += [text[done:start], MASK]
+                done = end
+            text = "".join([*pieces, text[done:]])
         return _without_callback(text)
 
 
-def _written(secret: str) -> set[str]:
-    """A secret in each way that a server may write it: in a URL, a form, JSON, Python or Base64."""
-    standard = base64.b64encode(secret.encode()).decode()
-    escaped = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
-    escaped |= {_ESCAPE.sub(lambda match: match.group().lower(), text) for text in escaped}
-    escaped |= {quote(text, safe="") for text in escaped}  # in a URL that is a parameter of a URL
-    return {
-        *(secret, standard, standard.rstrip("="), base64.urlsafe_b64encode(secret.encode()).decode()),
-        *(json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]),
-        *escaped,
-    }
+def _by_name(url: str) -> str:
+    """Mask user info and what stands under the name of a secret in a URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "<not a URL>"
+    netloc = f"{MASK}@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
+    path = _NAMED_VALUE.sub(_mask_named, parts.path) if ";" in parts.path else parts.path
+    query = "&".join(map(_parameter, parts.query.split("&"))) if parts.query else ""
+    return urlunsplit(parts._replace(netloc=netloc, path=path, query=query, fragment=""))
+
+
+def _parameter(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    return f"{name}={MASK}" if equals and value and is_secret_name(unquote_plus(name)) else pair
 
 
 def _mask_named(match: re.Match[str]) -> str:
-    if not is_secret_name(match["name"]):
+    name, separator, value = match["name"], match["sep"], match["value"]
+    if not is_secret_name(name):
         return match.group()
-    value = match["value"]
-    quote_mark = value[0] if value[0] in "\"'" else ""
-    return f"{match['name']}{match['sep']}{quote_mark}{MASK}{quote_mark}"
+    if name.lower() in _PROSE_NAMES and separator == ": " and _WORD.fullmatch(value):
+        return match.group()
+    begin = re.match(r"""\\*["']?""", value)
+    opening = begin.group() if begin is not None else ""
+    closing = opening if opening in ("'", '"') else ""
+    return f"{name}{separator}{opening}{MASK}{closing}"
+
+
+def _mask_scheme(match: re.Match[str]) -> str:
+    return match.group() if _WORD.fullmatch(match["value"]) else f"{match['scheme']} {MASK}"
+
+
+def _masked_whole(value: Any) -> Any:
+    """Mask each text and number in a (nested) value."""
+    if isinstance(value, Mapping):
+        return {name: _masked_whole(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked_whole(item) for item in value]
+    return value if value is None or isinstance(value, bool) else MASK
