@@ -177,12 +177,12 @@ class RichView(View):
 
     def result(self, value: Any) -> None:
         """Print the result, JSON in colour."""
-        from rich.json import JSON
+        from rich.highlighter import JSONHighlighter
 
         self._live.stop()
         text = _pretty(value)
         if isinstance(value, (dict, list)) and len(text) < 100_000:
-            self._console.print(JSON(text))
+            self._console.print(JSONHighlighter()(text))
         else:
             self._console.print(text)
 

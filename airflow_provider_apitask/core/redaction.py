@@ -226,7 +226,10 @@ class Redactor:
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Redact header fields: by name, else by what is known."""
-        return [(name, MASK if is_secret_name(name) else self.text(value)) for name, value in headers]
+        return [
+            (visible(name), MASK if is_secret_name(name) else visible(self.text(value)))
+            for name, value in headers
+        ]
 
     def _is_credential(self, parameter: str) -> bool:
         name, _, value = parameter.partition("=")

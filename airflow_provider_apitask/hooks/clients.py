@@ -184,6 +184,8 @@ class ClientPool:
         # Reading may import libraries: not on the event loop. In a thread that Airflow knows of, as reading
         # Extra tells the supervisor what to mask, which kills the triggerer of 3.2 from any other.
         read = await sync_to_async(_read, thread_sensitive=False)(conn, mask_on_triggerer)
+        if old is not None:
+            read.api.redactor.inherit(old.api.redactor)
         client = Client(read.api, EventLoopTransport(read.api, read.options), mark, fresh_until)
         if not self._holders and self._closing is None:
             # Everybody has gone meanwhile: nobody would close it.

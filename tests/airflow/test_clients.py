@@ -87,6 +87,19 @@ async def test_rotated_credential_is_used_without_dropping_requests(
     assert tokens(server) == ["Bearer one", "Bearer two-two", "Bearer two-two"]
 
 
+async def test_rotated_credential_stays_masked(server: ScriptedServer, stale: None) -> None:
+    made = Pool(server.url)
+    made.conn = Conn(server.url, "password-0")
+    async with made.pool.hold():
+        await made.get()
+        for number in range(1, 150):
+            made.conn = Conn(server.url, f"password-{number}")
+            await made.get()
+        (client,) = made.pool._clients.values()
+        said = client.api.redactor.text("password-149, password-148, password-50, password-1.")
+    assert said == "***, ***, ***, password-1.", "a hundred of them are known"
+
+
 async def test_unchanged_connection_keeps_its_session(server: ScriptedServer, stale: None) -> None:
     made = Pool(server.url)
     async with made.pool.hold():
