@@ -80,6 +80,8 @@ GA4GH_WES = AsyncJob(
     cancelled_values=["CANCELED"],
     # UNKNOWN: "the state of the task is unknown", for example while a worker cannot be reached.
     running_values=["QUEUED", "INITIALIZING", "RUNNING", "PAUSED", "CANCELING", "UNKNOWN"],
+    error_request="/runs/{run_id}",
+    error_path="$.run_log.stderr",
     result_request="/runs/{run_id}",
     cancel_request={"method": "POST", "endpoint": "/runs/{run_id}/cancel"},
 )
@@ -218,6 +220,8 @@ def slurm_job(version: str = "v0.0.40", **fields: Any) -> AsyncJob:
             *("SPECIAL_EXIT", "STAGE_OUT", "STOPPED", "UPDATE_DB"),
         ),
         "unknown_status": "running",
+        # ESLURM_INVALID_JOB_ID: slurmrestd returns a 500 for a job that it does not know.
+        "lost_when": {"status_code": 500, "$.errors[*].error_number": 2017},
         "error_path": "$.jobs[0].state_reason",
         "cancel_request": {"method": "DELETE", "endpoint": job},
     }

@@ -26,7 +26,7 @@ from airflow_provider_apitask.core.extraction import (
 from airflow_provider_apitask.core.messages import Request, Response
 from airflow_provider_apitask.core.portable import DEEPEST, pack
 from airflow_provider_apitask.core.problem import Redact, cut, first_text, reason, status_line
-from airflow_provider_apitask.core.status import StatusWords, Verdict
+from airflow_provider_apitask.core.status import StatusWords, Verdict, is_blank
 from airflow_provider_apitask.core.urls import resolve
 
 if TYPE_CHECKING:
@@ -329,11 +329,16 @@ def find_all_in(reading: Reading, path: str) -> list[Any]:
 
 
 def read_status(reading: Reading, job: AsyncJob, words: StatusWords) -> tuple[Any, Verdict | None]:
-    """The status in an answer and what it means; MISSING and None where there is none."""
-    status = find_in(reading, job.path_of_status)
-    if status is MISSING:
-        return MISSING, None
-    return status, words.verdict(status)
+    """Return the status in a response and what it means; MISSING and None if there is no status."""
+    first, *others = job.status_paths
+    status = find_in(reading, first)
+    if status is not MISSING and not is_blank(status):
+        return status, words.verdict(status)
+    for path in others:
+        found = find_in(reading, path)
+        if found is not MISSING and not is_blank(found) and words.knows(found):
+            return found, words.verdict(found)
+    return (MISSING, None) if status is MISSING else (status, words.verdict(status))
 
 
 def result_of(reading: Reading, parameter: str, path: str | None) -> Any:

@@ -95,7 +95,7 @@ def read_callback(turn: Turn) -> Move:
             job, status_path=status_path or job.status_path, error_path=error_path or job.error_path
         )
         turn = replace(turn, call=replace(call, job=job))
-    found = find_in(reading, job.path_of_status)
+    found, _ = read_status(reading, job, turn.words)
     status = None if found is MISSING else turn.api.redactor.data(reading.brief(found))
     said = f" with the status {status!r}" if status is not None else ""
     if not alone(call, state):
@@ -120,7 +120,7 @@ def _believed(turn: Turn, reading: Called, status: Any) -> Move:
     else:
         _, word = read_status(reading, job, turn.words)
         if word is None:
-            return _ignored(state, f"without a status at {job.path_of_status}: {reading.excerpt}")
+            return _ignored(state, f"without a status at {', '.join(job.status_paths)}: {reading.excerpt}")
         verdict = word
         if job.success_when is not None and verdict is Verdict.SUCCEEDED:
             verdict = Verdict.RUNNING  # nothing but that condition means success

@@ -203,6 +203,21 @@ def mapping(value: Any, parameter: str) -> Any:
     raise ParameterError(f"{parameter} must be a dict, not {type(value).__name__}.", parameter=parameter)
 
 
+def paths(value: Any, parameter: str) -> Any:
+    """Return a path as it is and several paths as a list; the text of each is checked elsewhere.
+
+    :raises ParameterError: naming the parameter and what is allowed.
+    """
+    if isinstance(value, str) or is_open(value):
+        return value
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ParameterError(
+            f"{parameter} must be a path such as '$.status', or a list of paths, not {shown(value)}.",
+            parameter=parameter,
+        )
+    return list(value)
+
+
 def words(value: Any, parameter: str) -> Any:
     """Return a list of words (texts, numbers, booleans); a single one may be given alone.
 

@@ -14,7 +14,7 @@ not known                      idempotent method), looks the job up (``job.recon
 a job, its end not known       asks for its status: running, it is waited for; succeeded, its result is
                                fetched; failed, another one is submitted
 the server said that it failed submits another one
-the server does not know it    by ``job.on_lost``
+the server does not know it    by ``job.on_lost``: asks for it once more before it submits another one
 =============================  ====================================================================
 
 A user's Clear starts another job, and cancels the one of before if that still runs. It is told from
@@ -50,9 +50,11 @@ __all__ = [
     "RECORD_VERSION",
     "Record",
     "Start",
+    "as_waiting",
     "begin",
     "first_state",
     "is_notable",
+    "may_run",
     "still_unseen",
     "submit_anew",
 ]
@@ -137,9 +139,9 @@ def _cleared(record: Record, call: Call, submission: int) -> Start:
             "The task was cleared while it was not known whether its submit had been taken: that job may run."
         )
         event = Event(EventKind.REATTACHED, told)
-    stale = _may_run(old) and call.job.cancels_on("clear")
+    stale = may_run(old) and call.job.cancels_on("clear")
     # Its end is no reason for one more submit.
-    waiting = replace(_as_waiting(old), reattached=False) if stale else None
+    waiting = replace(as_waiting(old), reattached=False) if stale else None
     return Start(Move(state=first_state(call, submission), event=event), waiting)
 
 
@@ -191,13 +193,13 @@ def _is_over(state: State, error: ApiTaskError, on_lost: str) -> bool:
     return isinstance(error, (JobFailedError, JobCancelledError)) and "cancel" not in error.data
 
 
-def _may_run(state: State) -> bool:
+def may_run(state: State) -> bool:
     """Whether the job may still run and nobody has cancelled it, as far as the record says."""
     if state.submitted_at is None or state.cancel is not None:
         return False
     if state.phase in (Phase.SUCCEEDED, Phase.FETCH):
         return False
-    return state.error is None or not _is_over(state, error_from_dict(state.error), "submit")
+    return state.error is None or not _is_over(state, error_from_dict(state.error), "fail")
 
 
 def _go_on(state: State, call: Call) -> Move:
@@ -214,7 +216,9 @@ def _go_on(state: State, call: Call) -> Move:
             return Move(state=_same_callback(first_state(call, state.submission), state))
         return _unknown(state, call)
     error = error_from_dict(state.error) if state.error is not None else None
-    if error is not None and state.phase.ended and _is_over(state, error, call.job.on_lost):
+    # A lost job is asked for once more: its 404s may have come from a proxy.
+    lost = isinstance(error, JobLostError) and state.cancel is None
+    if error is not None and not lost and state.phase.ended and _is_over(state, error, call.job.on_lost):
         return Move(state=first_state(call, state.submission + 1))
     waits = alone(call, state)
     if state.status_url is None and not call.job.asks_for_status and state.result_url is None and not waits:
@@ -226,7 +230,7 @@ def _go_on(state: State, call: Call) -> Move:
         return ended(state, Phase.FAILED, job_error(NothingToFollowError, state, message))
     # Where the result is known to be, the job need not be asked for again.
     fetching = state.phase is Phase.FETCH and not state.inline
-    waiting = _as_waiting(state)
+    waiting = as_waiting(state)
     state = waiting.at(Phase.FETCH) if fetching else replace(waiting, reattached=not waits)
     told = f"{job_name(state)} was started by an earlier try of this task; it is gone on with."
     return Move(state=state, event=Event(EventKind.REATTACHED, told, handle_data(state)))
@@ -237,7 +241,7 @@ def _same_callback(state: State, old: State) -> State:
     return state if old.callback_id is None else replace(state, callback_id=old.callback_id)
 
 
-def _as_waiting(state: State) -> State:
+def as_waiting(state: State) -> State:
     """The state of a job that is to be asked for at once."""
     return state.at(
         Phase.POLL,

@@ -12,6 +12,7 @@ from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.auth import Flow, Steps
 from airflow_provider_apitask.core.errors import (
     ApiTaskError,
+    AuthenticationError,
     LoginUnavailableError,
     OriginError,
     RequestFailedError,
@@ -79,6 +80,7 @@ def exchange(request: Request, api: Api) -> Flow:
     """Send a request with credentials and follow redirects as far as that is safe.
 
     :raises OriginError: where a redirect leads to an origin that may not be asked.
+    :raises AuthenticationError: if a redirect leads to the login page.
     :raises RequestFailedError: where a redirect would change the method, or there are too many.
     """
     yield from api.auth.ready()
@@ -91,7 +93,11 @@ def exchange(request: Request, api: Api) -> Flow:
         # The URL without the credentials that the flow may have put into its query.
         response = replace(answer, url=request.url)
         location = response.headers.get("Location")
-        if response.status not in _REDIRECTS or not location or _is_answer(request, response):
+        if response.status not in _REDIRECTS or not location:
+            return response
+        if api.auth.is_login_page(response):
+            raise _refused(request, response, resolve(location, request.url), api)
+        if _is_answer(request, response):
             return response
         request = _redirected(request, response, resolve(location, request.url), api)
     shown = api.redactor.url(request.url)
@@ -100,6 +106,18 @@ def exchange(request: Request, api: Api) -> Flow:
         "server sends it in circles, as login pages do; see by hand which URL and credentials it wants.",
         url=shown,
         method=request.method,
+    )
+
+
+def _refused(request: Request, response: Response, target: str, api: Api) -> AuthenticationError:
+    """Return the error of a request that was redirected to the login page."""
+    url = api.redactor.url(request.url)
+    return AuthenticationError(
+        f"{request.method} {url} was redirected to the login page {api.redactor.url(target)}: the server "
+        f"refused the credential. Check the credentials of the connection {api.conn_id!r}.",
+        url=url,
+        method=request.method,
+        status_code=response.status,
     )
 
 
@@ -133,11 +151,11 @@ def anonymous(request: Request, api: Api) -> Request:
 def _is_answer(request: Request, response: Response) -> bool:
     """Whether a redirect is what the state machine waits for.
 
-    302 and 303 to a status check name the result. 303 to a submit or cancel says that it was done: the
-    GET may be repeated, the submit may not, and they are told apart outside.
+    303 to a status check names the result, if the author declared nothing. 303 to a submit or cancel says
+    that it was done: the GET may be repeated, the submit may not, and they are told apart outside.
     """
     if request.purpose is Purpose.POLL:
-        return response.status in (302, 303)
+        return response.status == 303 and request.reads_see_other
     done = request.purpose in (Purpose.SUBMIT, Purpose.CANCEL) and response.status == 303
     return done and request.method not in _SAFE_METHODS
 
@@ -145,8 +163,8 @@ def _is_answer(request: Request, response: Response) -> bool:
 def _redirected(request: Request, response: Response, target: str, api: Api) -> Request:
     """The request to send next (RFC 9110 §15.4).
 
-    A 301 or 302 to anything but GET is an error: clients turn it into a GET, which answers 200
-    and does nothing, or send it again, which nobody asked for.
+    A 301 or 302 to anything but GET is an error, unless it is a status check: clients turn it into a GET,
+    which gets a 200 and does nothing, or send it again, which could do it twice.
     """
     try:
         api.admit(target)
@@ -154,7 +172,8 @@ def _redirected(request: Request, response: Response, target: str, api: Api) -> 
         raise OriginError(
             f"{request.method} {api.redactor.url(request.url)} was redirected: {error.message}", **error.data
         ) from None
-    if response.status == 303:
+    polls = request.purpose is Purpose.POLL
+    if response.status == 303 or (polls and response.status in (301, 302)):
         method = request.method if request.method in _SAFE_METHODS else "GET"
         headers = Headers((n, v) for n, v in request.headers if not n.lower().startswith("content-"))
         return replace(request, method=method, url=target, body=None, headers=headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
@@ -14,6 +14,7 @@ from airflow_provider_apitask.core.kinds import (
     Condition,
     Count,
     Number,
+    OneOrMore,
     Pairs,
     Reasons,
     RequestLike,
@@ -21,7 +22,7 @@ from airflow_provider_apitask.core.kinds import (
     Words,
 )
 from airflow_provider_apitask.core.request_spec import RequestSpec
-from airflow_provider_apitask.core.status import StatusWords, Verdict
+from airflow_provider_apitask.core.status import DEFAULT_WORDS, StatusWords, Verdict
 from airflow_provider_apitask.core.templating import is_template
 from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
 
@@ -29,20 +30,27 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.answers import Reading
     from airflow_provider_apitask.core.reconcile_spec import Reconcile
 
-__all__ = ["CANCEL_REASONS", "DEFAULT_STATUS_PATH", "AsyncJob"]
+__all__ = ["CANCEL_REASONS", "DEFAULT_STATUS_PATHS", "AsyncJob"]
 
-DEFAULT_STATUS_PATH = "$.status"
+#: The first is where a status is. The others count only if a known word is there.
+DEFAULT_STATUS_PATHS = ("$.status", "$.state", "$.properties.provisioningState")
 #: When a job can be cancelled, see ``AsyncJob.cancel_on``.
 CANCEL_REASONS = ("kill", "timeout", "deadline", "clear")
 
-_PATHS = ("status_path", "error_path", "progress_path", "message_path", "result_path")
+_PATHS = ("error_path", "progress_path", "message_path", "result_path")
 #: The requests after the submit, and the method of one that names none.
-_REQUESTS = {"status_request": "GET", "result_request": "GET", "cancel_request": "DELETE"}
+_REQUESTS = {
+    "status_request": "GET",
+    "error_request": "GET",
+    "result_request": "GET",
+    "cancel_request": "DELETE",
+}
 _WORDS = ("success_values", "failure_values", "cancelled_values", "running_values")
 #: The first that holds counts: what says that it did not go well is not believed to have worked.
 _CONDITIONS = {
     "cancelled_when": Verdict.CANCELLED,
     "failure_when": Verdict.FAILED,
+    "lost_when": Verdict.LOST,
     "running_when": Verdict.RUNNING,
     "success_when": Verdict.SUCCEEDED,
 }
@@ -62,9 +70,13 @@ class AsyncJob(ValueObject):
     :param status_request: request that tells the status, such as ``/runs/{runId}/status``; by
         default a GET of the URL in the answer's ``Operation-Location``, ``Azure-AsyncOperation``
         or ``Location``.
-    :param status_path: where the status is, ``$.status`` by default.
+    :param status_path: path of the status, or a list of paths. Any value at the first path is a status;
+        a later path counts only if it holds a known word. By default ``$.status``, ``$.state``,
+        ``$.properties.provisioningState``.
     :param success_values: status words that mean success; by default the common ones. Words are
-        compared without case, ``_``, ``-`` and spaces.
+        compared without case, ``_``, ``-`` and spaces. If this field, another list of words, a
+        condition, ``status_path`` or ``status_request`` differs from its default, every response must
+        have a status: a 2xx without one is a failed poll (a 202 means running).
     :param failure_values: the same for failure.
     :param cancelled_values: the same for a job that was cancelled.
     :param running_values: the same for a job that goes on.
@@ -78,7 +90,12 @@ class AsyncJob(ValueObject):
     :param cancelled_when: the same for a job that was cancelled; goes before all others.
     :param running_when: the same for a job that goes on; goes before ``success_when``.
         ``{"status_code": [404, 500]}`` takes both for "not yet".
+    :param lost_when: condition that means that the server does not know the job (any more), for servers
+        that say so with another code than 404 or 410:
+        ``{"status_code": 500, "$.errors[*].error_number": 2017}``. Checked after ``failure_when``.
     :param error_path: where a failed job's reason is; by default RFC 9457 and common shapes.
+    :param error_request: request that returns the reason of a failed job, if the status response does not
+        have it; ``error_path`` then reads its response. The job has failed whatever comes of this request.
     :param progress_path: where the progress is, for the log: a change is told once a minute at most.
     :param message_path: where the server says what the job is doing, for the log: each change is told, one
         of its numbers alone as a progress is.
@@ -123,17 +140,19 @@ class AsyncJob(ValueObject):
     extract: Pairs = None
     job_id: str | None = None
     status_request: RequestLike = None
-    status_path: str | None = None
-    success_values: Words = None
-    failure_values: Words = None
-    cancelled_values: Words = None
-    running_values: Words = None
+    status_path: OneOrMore = DEFAULT_STATUS_PATHS
+    success_values: Words = DEFAULT_WORDS[Verdict.SUCCEEDED]
+    failure_values: Words = DEFAULT_WORDS[Verdict.FAILED]
+    cancelled_values: Words = DEFAULT_WORDS[Verdict.CANCELLED]
+    running_values: Words = DEFAULT_WORDS[Verdict.RUNNING]
     unknown_status: str = "fail"
     success_when: Condition = None
     failure_when: Condition = None
     cancelled_when: Condition = None
     running_when: Condition = None
+    lost_when: Condition = None
     error_path: str | None = None
+    error_request: RequestLike = None
     progress_path: str | None = None
     message_path: str | None = None
     link_path: str | None = None
@@ -159,6 +178,7 @@ class AsyncJob(ValueObject):
         self._take_defaults()
         normal: dict[str, Any] = {
             "extract": checks.mapping(self.extract, "job.extract"),
+            "status_path": checks.paths(self.status_path, "job.status_path"),
             "unknown_status": checks.choice(self.unknown_status, "job.unknown_status", ("fail", "running")),
             "initial_delay": checks.number(self.initial_delay, "job.initial_delay"),
             "poll_interval": checks.number(self.poll_interval, "job.poll_interval", above=True),
@@ -260,8 +280,13 @@ class AsyncJob(ValueObject):
 
     @property
     def expects_status(self) -> bool:
-        """Whether a status must be in a good answer: the author said where it is."""
-        return self.status_path is not None or self.asks_for_status
+        """Whether the author declared what a status is: a response without one is a failed poll (rule 10)."""
+        return any(getattr(self, name) != _DEFAULTS[name] for name in _DECLARING)
+
+    @property
+    def names_status_path(self) -> bool:
+        """Whether the author said where the status is."""
+        return bool(self.status_path != DEFAULT_STATUS_PATHS)
 
     @property
     def needs_json_for_success(self) -> bool:
@@ -287,12 +312,14 @@ class AsyncJob(ValueObject):
         return isinstance(self.link_path, str) and is_template(self.link_path)
 
     @property
-    def path_of_status(self) -> str:
-        """Where the status is."""
-        return self.status_path or DEFAULT_STATUS_PATH
+    def status_paths(self) -> tuple[str, ...]:
+        """Return the paths of the status, the most trusted first."""
+        given = self.status_path
+        return tuple(given) if isinstance(given, (list, tuple)) else (given,)
 
     def _named_paths(self) -> Iterator[tuple[str, Any]]:
         yield "job.job_id", self.path_of_job_id
+        yield from (("job.status_path", path) for path in self.status_paths)
         for name in _PATHS:
             yield f"job.{name}", getattr(self, name)
         if not self.has_link_template:
@@ -324,3 +351,8 @@ class AsyncJob(ValueObject):
         for request in (getattr(self, name) for name in _REQUESTS):
             if isinstance(request, RequestSpec):
                 yield from request.placeholders()
+
+
+#: Fields that declare what a status is if they differ from their defaults.
+_DECLARING = (*_WORDS, *_CONDITIONS, "status_path", "status_request")
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(AsyncJob)}

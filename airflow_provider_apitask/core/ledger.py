@@ -6,7 +6,7 @@ between things are counted only; texts are redacted and records made when an ope
 =============  ====================================================================================
 ``invoke``     the submit, with its repetitions within this process
 ``reconcile``  the search for a job whose submit got no answer
-``poll``       all status checks of this process together
+``poll``       all status checks of this process together, and the request for why a job failed
 ``result``     a page of the result, or the result; ``download`` where it goes to a storage
 ``cancel``     the cancel request, with its repetitions
 ``login``      each request for a token, a session or a CSRF token
@@ -45,6 +45,7 @@ _BY_PHASE = {
     Phase.RECONCILE: Subtype.RECONCILE,
     Phase.POLL: Subtype.POLL,
     Phase.POLL_GRACE: Subtype.POLL,
+    Phase.EXPLAIN: Subtype.POLL,
     Phase.FETCH: Subtype.RESULT,
     Phase.CANCEL: Subtype.CANCEL,
 }
@@ -262,7 +263,8 @@ def _ends(subtype: Subtype, entry: Entry) -> bool:
     before, after = entry.before, entry.after
     if subtype is Subtype.POLL:
         # A result in the answer has still to be looked at.
-        return not after.phase.waiting and not (after.phase is Phase.FETCH and after.inline)
+        open_still = after.phase.waiting or after.phase is Phase.EXPLAIN
+        return not open_still and not (after.phase is Phase.FETCH and after.inline)
     if subtype is Subtype.RESULT:
         return after.phase is not Phase.FETCH or not after.attempts
     return after.phase is not before.phase

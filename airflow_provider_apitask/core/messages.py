@@ -118,6 +118,7 @@ class Request:
     :param credentials: whether the connection's credentials and default headers may go along;
         False for an origin that is allowed without them.
     :param csrf_url: where a CSRF token for it is fetched; None where it needs none.
+    :param reads_see_other: whether a 303 to a status check is returned, as it names the result.
     """
 
     purpose: Purpose
@@ -129,6 +130,7 @@ class Request:
     max_bytes: int = DEFAULT_MAX_BYTES
     credentials: bool = True
     csrf_url: str | None = None
+    reads_see_other: bool = False
 
     def __repr__(self) -> str:
         return f"<Request {self.purpose} {self.method} {self.url.partition('?')[0]}>"

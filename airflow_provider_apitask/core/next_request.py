@@ -53,6 +53,9 @@ def next_request(call: Call, api: Api, state: State) -> Request:
         # A process that is being killed has little time left.
         connect, read = request.timeout
         return replace(request, timeout=(min(connect, CANCEL_TIMEOUT), min(read, CANCEL_TIMEOUT)))
+    if state.phase is Phase.EXPLAIN:
+        spec = call.job.error_request
+        return build(spec, Purpose.POLL, lookup=lookup, url=_url_for(spec, call, api, state))
     if state.phase is Phase.FETCH and not state.inline:
         spec = call.job.result_request or RequestSpec()
         url = state.result_url or _url_for(spec, call, api, state)
@@ -65,7 +68,8 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     lookup = partial(_stored_value, call, state)
     if state.phase is Phase.FETCH:
         return ask(spec, Purpose.RESULT, lookup=lookup, url=state.status_url)
-    return build(spec, Purpose.POLL, lookup=lookup, url=state.status_url)
+    request = build(spec, Purpose.POLL, lookup=lookup, url=state.status_url)
+    return replace(request, reads_see_other=not call.job.expects_status)
 
 
 def _with_callback(call: Call, state: State) -> RequestSpec:

@@ -7,6 +7,7 @@
       │  └─► FETCH │ SUCCEEDED │└─► CANCEL ─► CANCELLED │ TIMED_OUT
       │      FAILED
     RECONCILE ─► POLL │ SUBMIT_UNKNOWN
+    POLL ─► EXPLAIN ─► FAILED, if the job has an error_request
 
 A driver asks :meth:`Operation.step` what to do (send, wait, done), does it, and tells
 :meth:`Operation.receive` what came of it. Nothing in here sends, sleeps or looks at a clock, so
@@ -14,8 +15,8 @@ worker and triggerer take the same decisions, and a call can go on in another pr
 is needed is :attr:`Operation.state`.
 
 How an answer is read depends on the phase, and each phase has a module with one rule: ``submit``,
-``reconcile``, ``poll`` (also for ``POLL_GRACE``), ``cancel`` and ``result``. A rule is a function
-from a ``Turn`` (where the call stood, what was sent, what came) to a ``Move`` (where it stands now,
+``reconcile``, ``poll`` (also for ``POLL_GRACE``), ``explain``, ``cancel`` and ``result``. A rule is a
+function from a ``Turn`` (where the call stood, what was sent, what came) to a ``Move`` (where it stands now,
 what to log, why it ended) and changes nothing; :meth:`Operation._make` alone changes the state. Two
 more modules are shared by them: ``outcome`` for a job that is over, ``pacing`` for when to ask next.
 How a new try of a task begins after one that was killed is decided in ``durable``.
@@ -45,6 +46,7 @@ from airflow_provider_apitask.core.cancel import begin_cancel, left_alone, not_c
 from airflow_provider_apitask.core.durable import first_state, submit_anew
 from airflow_provider_apitask.core.errors import ApiTaskError, OriginError, error_from_dict
 from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.explain import not_explained, read_explain
 from airflow_provider_apitask.core.ledger import Entry, Ledger
 from airflow_provider_apitask.core.messages import NetworkFailure, Purpose, Request, Response, Transmission
 from airflow_provider_apitask.core.next_request import next_request
@@ -96,6 +98,7 @@ _LONG = 3600.0
 _RULES: dict[Phase, Callable[[Turn], Move]] = {
     Phase.SUBMIT: read_submit,
     Phase.RECONCILE: read_reconcile,
+    Phase.EXPLAIN: read_explain,
     Phase.CANCEL: read_cancel,
     Phase.POLL: read_poll,
     Phase.POLL_GRACE: read_poll,
@@ -356,6 +359,8 @@ def _not_sent(state: State, error: ApiTaskError) -> Move:
     """The end by a request that the core itself refused to send."""
     if state.phase is Phase.CANCEL:
         return not_cancelled(state, error)
+    if state.phase is Phase.EXPLAIN:
+        return not_explained(state, error.message)
     if state.phase is Phase.RECONCILE:
         return not_reconciled(state, error.message)
     return failed(state, error)

@@ -12,11 +12,14 @@ from airflow_provider_apitask.core.errors import (
     ApiTaskError,
     JobCancelledError,
     JobFailedError,
+    JobLostError,
     UnknownStatusError,
 )
 from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.explain import begin_explain
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.next_request import next_request
+from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import Verdict
 from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, handle_data, job_error, job_name
@@ -46,12 +49,25 @@ def job_over(
         return ended(
             state, Phase.CANCELLED, job_error(JobCancelledError, state, f"{message}{said}.", reason=why)
         )
+    if verdict is Verdict.LOST:
+        found = f"{reading.shown}: {why}" if why else f"{reading.shown}; {reading.excerpt}"
+        known = f"The server does not know job {state.job_id} (any more"
+        message = f"{known}): {found}." if condition is None else f"{known}; {condition}): {found}."
+        # A retry would ask the same server for the same job, unless it may start another one.
+        again = turn.call.job.on_lost == "submit"
+        error = job_error(JobLostError, state, message, status_code=reading.response.status, retryable=again)
+        return ended(state, Phase.LOST, error)
+    if verdict is Verdict.FAILED and turn.call.job.error_request is not None:
+        state = replace(state, values=_values(turn, turn.call.job.error_request, reading))
+        message = f"{job_name(state)} failed ({by})."
+        return begin_explain(state, job_error(JobFailedError, state, message, reason=why))
     if verdict is Verdict.FAILED:
         said = f": {why}" if why else f"; {reading.excerpt}"
         message = f"{job_name(state)} failed ({by}){said}."
         return ended(state, Phase.FAILED, job_error(JobFailedError, state, message, reason=why))
     message = (
-        f"{reading.shown}, with the status {state.status!r} at {turn.call.job.path_of_status}, which is in "
+        f"{reading.shown}, with the status {state.status!r} at "
+        f"{', '.join(turn.call.job.status_paths)}, which is in "
         f"none of the lists: name it in job.{_LISTS}, or set job.unknown_status='running'; {reading.excerpt}."
     )
     return ended(state, Phase.FAILED, job_error(UnknownStatusError, state, message))
@@ -65,15 +81,10 @@ def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -
     state, job = turn.state, turn.call.job
     result_url = result_url or state.result_url
     inline = job.result_request is None and result_url is None
-    values = state.values
-    if job.result_request is not None:
-        # The latest answer wins: it is the one that names the result.
-        paths = set(job.result_request.placeholders()) - set(job.extract or ())
-        values = values | reading.values(None, paths)
     state = state.at(
         Phase.FETCH,
         result_url=result_url,
-        values=values,
+        values=_values(turn, job.result_request, reading),
         inline=inline,
         next_at=None,
         attempts=0,
@@ -94,6 +105,14 @@ def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -
     then = "its last answer holds the result" if inline else "its result is fetched"
     event = Event(EventKind.JOB_DONE, f"{job_name(state)} is done{status}; {then}.", handle_data(state))
     return Move(state=state, event=event, answer=reading.response)
+
+
+def _values(turn: Turn, request: RequestSpec | None, reading: Reading) -> dict[str, Any]:
+    """The values that a request needs; the latest response wins, as it names the result or the error."""
+    values = turn.state.values
+    if request is None:
+        return values
+    return values | reading.values(None, set(request.placeholders()) - set(turn.call.job.extract or ()))
 
 
 def timed_out(job: AsyncJob, state: State, error: ApiTaskError) -> Move:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading, find_in, read_status
+from airflow_provider_apitask.core.bodies import is_html
 from airflow_provider_apitask.core.callback import slow_interval
 from airflow_provider_apitask.core.errors import (
     AnswerError,
     JobFailedError,
-    JobLostError,
     JobTimedOutError,
     RequestFailedError,
 )
@@ -29,6 +29,7 @@ from airflow_provider_apitask.core.retry import is_passing
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import Verdict
 from airflow_provider_apitask.core.turn import Move, Turn, ended, handle_data, job_error, job_name
+from airflow_provider_apitask.core.undeclared import is_empty, why_not_done
 from airflow_provider_apitask.core.urls import resolve
 from airflow_provider_apitask.core.visible import quoted
 
@@ -36,13 +37,17 @@ __all__ = ["read_poll"]
 
 #: A progress that moves from check to check is told once in so many seconds.
 _TELL_EVERY = 60.0
+#: A job is lost at this many 404s in a row, if the first is at least so many seconds old.
+_LOST_AFTER = 3
+_LOST_AFTER_SECONDS = 30.0
 #: What moves in a message that is a progress, such as "worked for 4 of 60 s".
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def read_poll(turn: Turn) -> Move:
     """Read a status check: the table of rule 10, row by row."""
-    turn = turn.at(replace(turn.state, polls=turn.state.polls + 1))
+    before = turn.state
+    turn = turn.at(replace(before, polls=before.polls + 1, not_found=0, not_found_since=None))
     state, inbound = turn.state, turn.inbound
     if isinstance(inbound, Response) and (told := _by_conditions(turn, inbound)) is not None:
         return told
@@ -54,10 +59,13 @@ def read_poll(turn: Turn) -> Move:
             return _read_status(turn, inbound)
         if inbound.status == 304:
             return _running(turn, state)
-        if inbound.status in (302, 303) and (location := inbound.headers.get("Location")):
+        # Other redirects were followed, and so was this one if the author declared what a status is.
+        if inbound.status == 303 and (location := inbound.headers.get("Location")):
             return job_succeeded(turn, turn.reading(inbound), resolve(location, inbound.url))
-        if inbound.status in (404, 410):
-            return _not_known(turn)
+        if inbound.status == 404:
+            return _not_found(turn, inbound, before)
+        if inbound.status == 410:
+            return job_over(turn, turn.reading(inbound), state.status, Verdict.LOST)
     if is_passing(inbound):
         return _check_failed(turn, turn.described)
     message = f"The status of job {state.job_id} cannot be asked for: {turn.described}."
@@ -93,14 +101,17 @@ def _known(turn: Turn, reading: Reading) -> State:
     """The state with what people want to read of an answer: the status, how far the job is, its link."""
     job = turn.call.job
 
-    def said(path: str | None) -> Any:
-        found = MISSING if path is None else find_in(reading, path)
-        # Redacted, as it is compared with what was kept of the answer before.
+    def kept(found: Any) -> Any:
+        # Redacted, because it is compared with what was kept of the response before.
         return None if found is MISSING else turn.api.redactor.data(reading.brief(found))
 
+    def said(path: str | None) -> Any:
+        return None if path is None else kept(find_in(reading, path))
+
+    status, _ = read_status(reading, job, turn.words)
     return replace(
         linked(turn, reading),
-        status=said(job.path_of_status),
+        status=kept(status),
         progress=said(job.progress_path),
         message=said(job.message_path),
     )
@@ -113,19 +124,21 @@ def _read_status(turn: Turn, response: Response) -> Move:
         return _check_failed(turn, why)
     turn = turn.at(linked(turn, reading))
     status, verdict = read_status(reading, job, turn.words)
-    if job.success_when is not None and (job.status_path is None or verdict in (None, Verdict.SUCCEEDED)):
-        # Nothing but that condition means success, and a word that nobody declared means nothing.
-        if response.status not in (202, 204) and job.needs_json_for_success and not reading.has_json:
-            return _check_failed(turn, f"{reading.shown} without the JSON that job.success_when looks at")
+    if job.success_when is not None and (not job.names_status_path or verdict in (None, Verdict.SUCCEEDED)):
+        # Only that condition means success, and an undeclared word means nothing.
+        unread = job.needs_json_for_success and (is_empty(reading) or not reading.has_json)
+        if unread and response.status != 202:
+            return _check_failed(turn, f"{reading.shown} without the JSON that job.success_when reads")
         return _moved(turn, _known(turn, reading), response)
     if verdict is None:
         if response.status == 202:
             return _moved(turn, replace(_known(turn, reading), status=turn.state.status), response)
-        if not job.expects_status:
-            return job_succeeded(turn, reading)
-        if job.unknown_status == "running":
-            return _running(turn, turn.state)
-        return _check_failed(turn, reading.error("job.status_path", job.path_of_status).message.rstrip("."))
+        if job.expects_status:
+            error = reading.error("job.status_path", ", ".join(job.status_paths))
+            return _check_failed(turn, error.message.rstrip("."))
+        if (why := why_not_done(reading, turn.words)) is not None:
+            return _check_failed(turn, why)
+        return job_succeeded(turn, reading)
     state = _known(turn, reading)
     if verdict is not Verdict.RUNNING:
         return job_over(turn.at(state), reading, status, verdict)
@@ -176,21 +189,30 @@ def _said(state: State) -> str:
     return f"{state.status!r}{progress}{message}"
 
 
-def _not_known(turn: Turn) -> Move:
-    """404 soon after the submit means "not yet": the status is written after the answer is."""
+def _not_found(turn: Turn, response: Response, before: State) -> Move:
+    """404: soon after the submission it means "not yet", since servers write the status after the response.
+
+    Later it is a failed poll. Only repeated 404s of the API itself mean that the job is lost: a single one,
+    or an HTML page, comes from an ingress whose backend is being replaced.
+
+    :param before: state before this check, which counts the 404s in a row.
+    """
     state, grace = turn.state, turn.call.job.not_found_grace
-    if turn.code == 404 and state.submitted_at is not None and turn.now < state.submitted_at + grace:
+    if state.submitted_at is not None and turn.now < state.submitted_at + grace:
         told = (
-            f"{turn.request.method} {turn.request.url} answered 404: {job_name(state)} is not known there "
-            f"yet; that counts as running for {grace:g} s from the submit (job.not_found_grace)."
+            f"{turn.request.method} {turn.request.url} returned 404: the server does not know "
+            f"{job_name(state)} yet. This counts as running for {grace:g} s after the submission "
+            "(job.not_found_grace)."
         )
         event = Event(EventKind.STATUS, told, handle_data(state)) if state.polls == 1 else None
         return _ask_again(turn, state.at(Phase.POLL, attempts=0, failing_since=None), event)
-    message = f"The server does not know job {state.job_id} (any more): {turn.described}."
-    # Another try would ask the same server for the same job, unless it may start another one.
-    again = turn.call.job.on_lost == "submit"
-    error = job_error(JobLostError, state, message, status_code=turn.code, retryable=again)
-    return ended(state, Phase.LOST, error)
+    if is_html(response):
+        return _check_failed(turn, f"{turn.described}, which is a page of a proxy and not of the API")
+    since = before.not_found_since if before.not_found_since is not None else turn.now
+    turn = turn.at(replace(state, not_found=before.not_found + 1, not_found_since=since))
+    if turn.state.not_found >= _LOST_AFTER and turn.now >= since + _LOST_AFTER_SECONDS:
+        return job_over(turn, turn.reading(response), state.status, Verdict.LOST)
+    return _check_failed(turn, turn.described)
 
 
 def _check_failed(turn: Turn, what: str) -> Move:

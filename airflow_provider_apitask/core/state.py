@@ -26,6 +26,7 @@ class Phase(StrEnum):
     RECONCILE = "reconcile"
     POLL = "poll"
     POLL_GRACE = "poll_grace"
+    EXPLAIN = "explain"
     CANCEL = "cancel"
     FETCH = "fetch"
     SUCCEEDED = "succeeded"
@@ -48,10 +49,15 @@ class Phase(StrEnum):
     @property
     def for_triggerer(self) -> bool:
         """Whether a triggerer goes on in this phase; in any other it hands over to a worker."""
-        return self.waiting or self is Phase.CANCEL
+        return self.waiting or self in (Phase.EXPLAIN, Phase.CANCEL)
 
 
-_OPEN = frozenset({Phase.SUBMIT, Phase.RECONCILE, Phase.POLL, Phase.POLL_GRACE, Phase.CANCEL, Phase.FETCH})
+_OPEN = frozenset(
+    {
+        *(Phase.SUBMIT, Phase.RECONCILE, Phase.POLL, Phase.POLL_GRACE),
+        *(Phase.EXPLAIN, Phase.CANCEL, Phase.FETCH),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,8 @@ class State:
     :param polls: status checks so far.
     :param attempts: requests of this phase that did not succeed, since the last good one.
     :param failing_since: when the checks began to fail.
+    :param not_found: status checks in a row to which the API returned 404, after ``not_found_grace``.
+    :param not_found_since: when the first of them was made.
     :param inline: the result is (in) the last status answer.
     :param error: how the call ended, see :meth:`ApiTaskError.to_dict`; while the job is being
         cancelled, what for.
@@ -106,6 +114,8 @@ class State:
     polls: int = 0
     attempts: int = 0
     failing_since: float | None = None
+    not_found: int = 0
+    not_found_since: float | None = None
     inline: bool = False
     error: dict[str, Any] | None = None
     idempotency_key: str | None = None
@@ -176,6 +186,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "deadline_at": _SECONDS,
     "next_at": _SECONDS,
     "failing_since": _SECONDS,
+    "not_found": (int,),
+    "not_found_since": _SECONDS,
     "polls": (int,),
     "attempts": (int,),
     "inline": (bool,),

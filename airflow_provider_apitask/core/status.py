@@ -11,7 +11,7 @@ from typing import Any, Self
 from airflow_provider_apitask.core.checks import shown
 from airflow_provider_apitask.core.errors import ParameterError
 
-__all__ = ["DEFAULT_WORDS", "StatusWords", "Verdict", "fold"]
+__all__ = ["DEFAULT_WORDS", "StatusWords", "Verdict", "fold", "is_blank"]
 
 
 class Verdict(StrEnum):
@@ -21,6 +21,7 @@ class Verdict(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     RUNNING = "running"
+    LOST = "lost"
     UNKNOWN = "unknown"
 
 
@@ -83,6 +84,11 @@ def fold(value: Any) -> str:
     return str(value).casefold().translate({ord("_"): None, ord("-"): None, ord(" "): None})
 
 
+def is_blank(status: Any) -> bool:
+    """Whether a status is null or an empty text."""
+    return status is None or (isinstance(status, str) and not status.strip())
+
+
 @dataclass(frozen=True, slots=True)
 class StatusWords:
     """The words of one API, folded, each with what it means."""
@@ -94,13 +100,15 @@ class StatusWords:
     def build(
         cls,
         *,
-        success: Iterable[Any] | None = None,
-        failure: Iterable[Any] | None = None,
-        cancelled: Iterable[Any] | None = None,
-        running: Iterable[Any] | None = None,
+        success: Iterable[Any] = DEFAULT_WORDS[Verdict.SUCCEEDED],
+        failure: Iterable[Any] = DEFAULT_WORDS[Verdict.FAILED],
+        cancelled: Iterable[Any] = DEFAULT_WORDS[Verdict.CANCELLED],
+        running: Iterable[Any] = DEFAULT_WORDS[Verdict.RUNNING],
         unknown_is_running: bool = False,
     ) -> Self:
-        """Take the author's words, and the common ones for each outcome that was left out.
+        """Take the author's words, and the common ones for each outcome that the author did not change.
+
+        A common word yields to the same word in a list of the author's.
 
         :raises ParameterError: where a word stands in two of the author's lists.
         """
@@ -111,8 +119,9 @@ class StatusWords:
             Verdict.RUNNING: running,
         }
         verdicts: dict[str, Verdict] = {}
-        for verdict, words in given.items():
-            for word in words if words is not None else ():
+        own = {verdict: words for verdict, words in given.items() if words is not DEFAULT_WORDS[verdict]}
+        for verdict, words in own.items():
+            for word in words:
                 other = verdicts.setdefault(fold(word), verdict)
                 if other is not verdict:
                     one, two = _FIELDS[other], _FIELDS[verdict]
@@ -121,16 +130,19 @@ class StatusWords:
                         "only.",
                         parameter=f"job.{two}",
                     )
-        for verdict, words in given.items():
-            if words is None:
-                for word in DEFAULT_WORDS[verdict]:
-                    verdicts.setdefault(word, verdict)
+        for verdict in given.keys() - own.keys():
+            for word in DEFAULT_WORDS[verdict]:
+                verdicts.setdefault(word, verdict)
         return cls(verdicts, Verdict.RUNNING if unknown_is_running else Verdict.UNKNOWN)
 
     def verdict(self, status: Any) -> Verdict:
         """What a status means; null or blank is a job that has not said anything yet (rule 12)."""
-        if status is None or (isinstance(status, str) and not status.strip()):
+        if is_blank(status):
             return Verdict.RUNNING
         if isinstance(status, (dict, list)):
             return self.unknown
         return self.verdicts.get(fold(status), self.unknown)
+
+    def knows(self, status: Any) -> bool:
+        """Whether a value is one of the words."""
+        return not isinstance(status, (dict, list)) and fold(status) in self.verdicts

@@ -185,7 +185,7 @@ def _followed(turn: Turn, state: State, reading: Reading) -> Move:
     status, verdict = read_status(reading, job, turn.words)
     if status is not MISSING:
         state = replace(state, status=reading.brief(status))
-    said = verdict if response.status == 200 and job.status_path is not None and verdict in _OVER else None
+    said = verdict if response.status == 200 and job.names_status_path and verdict in _OVER else None
     if alone(turn.call, state) and said is None:
         return _called_back_later(turn, state, reading)
     if state.status_url is None and not job.asks_for_status:
@@ -222,7 +222,7 @@ def _not_followed(turn: Turn, state: State, reading: Reading, verdict: Verdict |
         return job_over(turn.at(state), reading, state.status, verdict)
     # Where its author says where a status is, an answer without one is none of a job; unless the server was
     # free to do the work at once.
-    free = turn.call.job.status_path is None or _is_a_wish(turn.request)
+    free = not turn.call.job.expects_status or _is_a_wish(turn.request)
     at_once = verdict is None and free and response.status not in _BEGUN
     if at_once or response.status == 204:
         state = state.at(Phase.FETCH, inline=True)

@@ -100,9 +100,15 @@ class ValueObject:
                 object.__setattr__(self, field.name, field.default)
 
     def _set(self, normal: Mapping[str, Any]) -> None:
-        """Put normalised values in the place of those given; for ``__post_init__`` alone."""
+        """Put normalised values in the place of those given; for ``__post_init__`` alone.
+
+        A list that repeats the default is the default: writing it out must not change anything.
+        """
+        defaults = {field.name: field.default for field in fields(self)}
         for name, value in normal.items():
-            object.__setattr__(self, name, value)
+            default = defaults[name]
+            same = isinstance(value, list) and isinstance(default, tuple) and tuple(value) == default
+            object.__setattr__(self, name, default if same else value)
 
 
 def compile_paths(named: Iterable[tuple[str, Any]]) -> None:

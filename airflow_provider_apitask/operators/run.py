@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.callback import alone
-from airflow_provider_apitask.core.durable import Record, begin, still_unseen
+from airflow_provider_apitask.core.durable import Record, as_waiting, begin, may_run, still_unseen
 from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError, StorageError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.messages import Purpose, Request, Response
@@ -381,6 +381,9 @@ class CallRun:
             send = _telling(transport, stale)
             if not alone(call, state):
                 drive(stale, send, until=lambda now: now.polls > state.polls, on_event=self._report)
+                if may_run(stale.state):
+                    # The check may have failed, for example by a refused credential, and says nothing.
+                    stale.state = as_waiting(stale.state)
             if (event := stale.cancel("clear")) is not None:
                 self._report(event)
                 drive(stale, send, on_event=self._report)

@@ -351,6 +351,6 @@ def _import_client() -> None:
     import airflow_provider_apitask.drivers.event_loop
     import airflow_provider_apitask.hooks.clients  # noqa: F401
     from airflow_provider_apitask.core.extraction import compile_path
-    from airflow_provider_apitask.core.job import DEFAULT_STATUS_PATH
+    from airflow_provider_apitask.core.job import DEFAULT_STATUS_PATHS
 
-    compile_path(DEFAULT_STATUS_PATH)  # builds the parser of paths at its first use
+    compile_path(DEFAULT_STATUS_PATHS[0])  # builds the parser of paths at its first use

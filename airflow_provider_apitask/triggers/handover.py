@@ -168,6 +168,7 @@ def refuse_stored_secrets(job: AsyncJob) -> None:
     """
     requests = {
         "status_request": job.status_request,
+        "error_request": job.error_request,
         "result_request": job.result_request,
         "cancel_request": job.cancel_request,
     }

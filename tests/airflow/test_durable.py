@@ -391,6 +391,16 @@ def test_clear_after_success_cancels_nothing(jobs: JobServer, comms: Comms) -> N
 
 
 @needs_store
+@pytest.mark.parametrize("answer", [Answer(401), Answer(404), Answer(503), Answer(drop="before")])
+def test_clear_cancels_a_job_whose_status_cannot_be_read(jobs: JobServer, plan: Any, answer: Answer) -> None:
+    plan(HELD, job=STOP)
+    jobs.on("GET", "/jobs/job-1", answer)
+    assert attempt(2, max_tries=4, job={**STOP, "not_found_grace": 0}) == ROWS
+    assert len(jobs.requests("DELETE", "/jobs/job-1")) == 1
+    assert posts(jobs) == 2
+
+
+@needs_store
 @pytest.mark.parametrize("answer", [Answer(500), Answer(404), Answer(403), Answer(drop="before")])
 def test_cancel_that_fails_does_not_hold_up_the_new_job(jobs: JobServer, plan: Any, answer: Answer) -> None:
     plan(HELD, job=STOP)

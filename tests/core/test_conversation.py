@@ -19,7 +19,6 @@ from airflow_provider_apitask.core.errors import (
     AuthenticationError,
     CsrfError,
     OriginError,
-    RequestFailedError,
 )
 from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import (
@@ -133,15 +132,16 @@ def test_a_csrf_token_that_got_no_answer() -> None:
     assert isinstance(outcome, CsrfError)
 
 
-def test_a_login_page_renews_and_the_second_is_a_redirect() -> None:
+def test_a_login_page_renews_and_the_second_means_refused() -> None:
     page = make_response(302, None, {"Location": "/login?next=/"})
     auth = oauth2(renewal=Renewal(login_page="/login"))
     steps, outcome = talk(auth, TOKEN, page, TOKEN, make_response(202))
     assert steps.count("login") == 2
     assert outcome.status == 202
     steps, outcome = talk(auth, page, TOKEN, page)
-    assert isinstance(outcome, RequestFailedError)
-    assert "/login" in outcome.message
+    assert isinstance(outcome, AuthenticationError)
+    assert "redirected to the login page" in outcome.message
+    assert "my_api" in outcome.message
 
 
 def test_origins_are_judged_first() -> None:

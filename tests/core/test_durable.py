@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_apitask.core.call import Call
 from airflow_provider_apitask.core.durable import Record, Start, begin, is_notable, still_unseen
 from airflow_provider_apitask.core.errors import (
+    AuthenticationError,
     JobFailedError,
     JobLostError,
     ParameterError,
@@ -22,7 +23,18 @@ from airflow_provider_apitask.core.messages import Purpose
 from airflow_provider_apitask.core.operation import Operation
 from airflow_provider_apitask.core.state import Phase, State
 
-from .helpers import BASE, DROPPED, READ_TIMEOUT, T0, Driven, make_api, make_call, make_job, make_response
+from .helpers import (
+    BASE,
+    DROPPED,
+    HTML,
+    READ_TIMEOUT,
+    T0,
+    Driven,
+    make_api,
+    make_call,
+    make_job,
+    make_response,
+)
 
 KEYED = Idempotency(seed="dag\ntask\nrun")
 JOB = f"{BASE}/jobs/7"
@@ -120,7 +132,9 @@ def test_a_word_that_nobody_knows_starts_no_second_job() -> None:
 def test_a_job_that_the_server_does_not_know(on_lost: str, cancel: str | None, phase: Phase) -> None:
     call = make_call(job=make_job(on_lost=on_lost, not_found_grace=0))
     driven = gone_on(State(phase=Phase.POLL, cancel=cancel, **ACCEPTED), call)
-    driven.answer(404)
+    for _ in range(4):
+        assert driven.phase.waiting
+        driven.answer(404)
     assert driven.phase is phase
 
 
@@ -129,9 +143,40 @@ def test_only_where_another_job_may_be_started_is_a_lost_one_retried(on_lost: st
     driven = Driven.polling(make_job(on_lost=on_lost, not_found_grace=0))
     driven.answer(410)
     assert driven.error().retryable is (on_lost == "submit")
-    assert gone_on(driven.state, driven.operation.call).phase is (
-        Phase.SUBMIT if on_lost == "submit" else Phase.POLL
-    )
+    again = gone_on(driven.state, driven.operation.call)
+    assert again.phase is Phase.POLL, "it is asked for once more"
+    again.answer(410)
+    assert again.phase is (Phase.SUBMIT if on_lost == "submit" else Phase.LOST)
+
+
+def test_a_lost_job_that_is_found_again_is_resumed() -> None:
+    driven = Driven.polling(make_job(on_lost="submit", not_found_grace=0))
+    for _ in range(4):
+        driven.answer(404)
+    assert driven.phase is Phase.LOST
+    again = gone_on(driven.state, driven.operation.call)
+    again.answer(200, {"status": "running"})
+    assert again.phase is Phase.POLL
+    again.answer(200, {"status": "succeeded"})
+    assert again.phase is Phase.FETCH
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "phase"),
+    [
+        (404, {"detail": "unknown job"}, Phase.SUBMIT),
+        (404, HTML, Phase.POLL_GRACE),
+        (503, None, Phase.POLL_GRACE),
+    ],
+)
+def test_a_lost_job_that_is_still_unknown_is_submitted_at_once(code: int, body: Any, phase: Phase) -> None:
+    driven = Driven.polling(make_job(on_lost="submit", not_found_grace=0))
+    for _ in range(4):
+        driven.answer(404)
+    again = gone_on(driven.state, driven.operation.call)
+    again.now = driven.now
+    again.answer(code, body)
+    assert again.phase is phase
 
 
 def ended_by(error: Any, phase: Phase = Phase.FAILED, **changes: Any) -> State:
@@ -266,7 +311,8 @@ def test_a_clear_starts_another_job_and_cancels_the_one_of_before() -> None:
         (State(phase=Phase.FETCH, **ACCEPTED), False),
         (State(intent_at=T0), False),
         (ended_by(JobFailedError("It failed.")), False),
-        (ended_by(JobLostError("Gone."), Phase.LOST), False),
+        (ended_by(JobLostError("Gone."), Phase.LOST), True),
+        (ended_by(AuthenticationError("to the login page")), True),
         (ended_by(UnknownStatusError("odd")), True),
         (ended_by(RequestFailedError("no status for 300 s")), True),
     ],

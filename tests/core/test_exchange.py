@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -76,13 +77,28 @@ def test_301_and_302_to_an_unsafe_method_name_the_target(status: int, method: st
 @pytest.mark.parametrize(
     ("purpose", "method", "status"),
     [
-        (Purpose.POLL, "GET", 302), (Purpose.POLL, "GET", 303), (Purpose.POLL, "POST", 303),
         (Purpose.SUBMIT, "POST", 303), (Purpose.SUBMIT, "PUT", 303), (Purpose.SUBMIT, "DELETE", 303),
     ],
 )  # fmt: skip
 def test_redirects_that_are_answers(purpose: Purpose, method: str, status: int) -> None:
     sent, response = _run(_ask(method, purpose), _redirecting(status, "https://evil.example/"))
     assert (len(sent), response.status) == (1, status)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_redirected_status_check_is_followed(status: int, method: str) -> None:
+    sent, response = _run(_ask(method, Purpose.POLL), _redirecting(status, "/b"))
+    assert response.status == 200
+    assert [request.method for request in sent] == [method, method if status in (307, 308) else "GET"]
+
+
+def test_a_303_to_a_status_check_is_read_by_a_caller_that_declared_nothing() -> None:
+    request = replace(_ask("GET", Purpose.POLL), reads_see_other=True)
+    sent, response = _run(request, _redirecting(303, "/b"))
+    assert (len(sent), response.status) == (1, 303)
+    sent, response = _run(request, _redirecting(302, "/b"))
+    assert (len(sent), response.status) == (2, 200)
 
 
 @pytest.mark.parametrize("status", [300, 304, 305, 306])

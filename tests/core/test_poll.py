@@ -50,8 +50,10 @@ def test_the_status_in_the_body_decides_whatever_the_code(code: int, word: Any, 
     assert driven.phase is phase
 
 
-@pytest.mark.parametrize("code", [200, 201, 204])
-@pytest.mark.parametrize("body", [None, {"rows": 3}, [1], 5, b"a,b"])
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [(204, None), *((code, body) for code in (200, 201) for body in ({"rows": 3}, [1], 5, b"a,b"))],
+)
 def test_without_a_status_a_good_answer_of_the_monitor_is_the_end(code: int, body: Any) -> None:
     driven = Driven.polling()
     driven.answer(code, body)
@@ -93,10 +95,9 @@ def test_a_new_location_at_another_origin_is_refused_unless_nobody_follows_it() 
     assert configured.request().url == f"{BASE}/mine"
 
 
-@pytest.mark.parametrize("code", [302, 303])
-def test_a_redirect_names_the_result(code: int) -> None:
+def test_a_303_names_the_result_if_nothing_is_declared() -> None:
     driven = Driven.polling()
-    driven.answer(code, None, {"Location": "7/result"})
+    driven.answer(303, None, {"Location": "7/result"})
     assert driven.phase is Phase.FETCH
     request = driven.request()
     assert (request.method, request.url, request.purpose) == ("GET", f"{BASE}/jobs/7/result", Purpose.RESULT)
@@ -104,11 +105,10 @@ def test_a_redirect_names_the_result(code: int) -> None:
     assert driven.done().value == [1]
 
 
-@pytest.mark.parametrize("code", [302, 303])
 @pytest.mark.parametrize("location", ["https://evil.example/r", "http://api.example.com/r", "http://[bad"])
-def test_a_redirect_to_another_origin_is_refused(code: int, location: str) -> None:
+def test_a_result_at_another_origin_is_refused(location: str) -> None:
     driven = Driven.polling()
-    driven.answer(code, None, {"Location": location})
+    driven.answer(303, None, {"Location": location})
     error = driven.error()
     assert isinstance(error, OriginError)
     assert error.data["job_id"] == "7"
@@ -139,21 +139,59 @@ def test_refused_credentials_end_the_call(code: int) -> None:
     assert error.data["status_code"] == code
 
 
-def test_404_is_running_within_its_grace_and_lost_after() -> None:
+def test_404_is_running_within_its_grace() -> None:
     driven = Driven.polling(make_job(not_found_grace=25))
     for _ in range(3):
         driven.answer(404)
         assert driven.phase is Phase.POLL
     assert driven.now == T0 + 20
-    driven.answer(404, {"description": "no such job"})
+    driven.answer(404)
+    assert driven.phase is Phase.POLL_GRACE
+
+
+@pytest.mark.parametrize(("interval", "checks"), [(10, 4), (15, 3), (40, 3), (1, 31)])
+@pytest.mark.parametrize("submitted_at", [T0 - 100, None])
+def test_a_job_is_lost_at_the_third_404_over_30_s(
+    interval: float, checks: int, submitted_at: float | None
+) -> None:
+    driven = Driven.polling(make_job(poll_interval=interval), submitted_at=submitted_at)
+    for _ in range(checks):
+        assert driven.phase.waiting
+        driven.answer(404, {"description": "no such job"})
     error = driven.error()
     assert driven.phase is Phase.LOST
     assert isinstance(error, JobLostError)
     assert "no such job" in error.message
+    assert not error.retryable
 
 
-def test_404_without_a_known_submit_time_is_lost() -> None:
-    driven = Driven.polling(submitted_at=None)
+@pytest.mark.parametrize("between", [(200, RUNNING), (503, None), (404, HTML), (304, None)])
+def test_only_404s_of_the_api_in_a_row_count(between: tuple[int, Any]) -> None:
+    driven = Driven.polling(make_job(not_found_grace=0))
+    for _ in range(5):
+        driven.answer(404)
+        driven.answer(404)
+        driven.answer(*between)
+    assert driven.phase.waiting
+    driven.answer(200, DONE)
+    assert driven.phase is Phase.FETCH
+
+
+def test_an_html_404_never_means_lost() -> None:
+    driven = Driven.polling(make_job(not_found_grace=0, status_grace=55))
+    for _ in range(6):
+        driven.answer(404, HTML, content_type="text/html")
+        assert driven.phase is Phase.POLL_GRACE
+    driven.answer(404, HTML, content_type="text/html")
+    assert isinstance(driven.error(), RequestFailedError)
+    assert "page of a proxy" in driven.error().message
+
+
+def test_404s_are_counted_across_processes() -> None:
+    driven = Driven.polling(make_job(not_found_grace=0, poll_interval=15))
+    driven.answer(404)
+    driven.answer(404)
+    driven = driven.through_json()
     driven.answer(404)
     assert driven.phase is Phase.LOST
 

@@ -87,10 +87,16 @@ def test_phases() -> None:
         Phase.RECONCILE,
         Phase.POLL,
         Phase.POLL_GRACE,
+        Phase.EXPLAIN,
         Phase.CANCEL,
         Phase.FETCH,
     }
-    assert {phase for phase in Phase if phase.for_triggerer} == {Phase.POLL, Phase.POLL_GRACE, Phase.CANCEL}
+    assert {phase for phase in Phase if phase.for_triggerer} == {
+        Phase.POLL,
+        Phase.POLL_GRACE,
+        Phase.EXPLAIN,
+        Phase.CANCEL,
+    }
     assert {phase for phase in Phase if phase.waiting} == {Phase.POLL, Phase.POLL_GRACE}
 
 

@@ -152,7 +152,7 @@ def test_a_job_that_is_gone(status: int) -> None:
     )
     assert (seen.phase, seen.failed[0]) == (Phase.LOST, "job_lost")
     assert "who?" in seen.error.message
-    assert len(seen.targets) == (4 if status == 404 else 2)
+    assert len(seen.targets) == (6 if status == 404 else 2)
 
 
 def test_a_failing_job_gives_its_reason() -> None:

@@ -48,6 +48,10 @@ class Auth:
         """The request with its credentials; for kinds that need no conversation."""
         return request
 
+    def is_login_page(self, response: Response) -> bool:
+        """Whether a redirect leads to the login page, so that the credential was refused."""
+        return False
+
     @property
     def secrets(self) -> Iterable[str]:
         """Values that must never be seen in a log."""

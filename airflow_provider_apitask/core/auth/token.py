@@ -51,8 +51,10 @@ class Renewal:
 
     def wanted(self, response: Response) -> bool:
         """Whether this answer refuses the credential."""
-        if response.status in self.codes:
-            return True
+        return response.status in self.codes or self.is_login_page(response)
+
+    def is_login_page(self, response: Response) -> bool:
+        """Whether a redirect leads to the login page."""
         location = response.headers.get("Location")
         if self.login_page is None or not location or not 300 <= response.status < 400:
             return False
@@ -97,6 +99,10 @@ class TokenAuth(Auth):
             token = yield from self._renewed(token)
             response = yield self._with(request, token)
         return response
+
+    def is_login_page(self, response: Response) -> bool:
+        """Whether a redirect leads to the login page, so that the credential was refused."""
+        return self._renewal.is_login_page(response)
 
     def _current(self) -> Generator[Steps, Any, Token]:
         token = self._token
