@@ -36,9 +36,10 @@ def why_not_done(reading: Reading, words: StatusWords) -> str | None:
     if response.status == 206:
         return f"{reading.shown}, which is only a part of a response"
     for where, text in _texts(reading):
-        if words.knows(text) and words.verdict(text) is Verdict.RUNNING:
+        word = text.strip()
+        if words.knows(word) and words.verdict(word) is Verdict.RUNNING:
             return (
-                f"{reading.shown} without a status, but {where} is {text.strip()!r}, as for a running job; "
+                f"{reading.shown} without a status, but {where} is {word!r}, as for a running job; "
                 "set job.status_path to the path of the status"
             )
     return None
