@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support import Answer, Recorded, refused_url, self_signed_tls
+from tests.support.airflow_commands import AirflowCommands, Command
 from tests.support.job_server import JobServer
 from tests.support.scripted_server import ScriptedServer
 
@@ -51,28 +52,21 @@ with DAG("shop", schedule=None, params={"region": "eu"}):
 class Shell:
     """A person at a shell.
 
-    :param home: of Airflow.
+    :param env: of each command.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.started: list[subprocess.Popen[str]] = []
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        self.env = {
-            **kept,
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
-        }
+    def __init__(self, env: dict[str, str], commands: AirflowCommands) -> None:
+        self.started: list[Command] = []
+        self.env = dict(env)
+        self._commands = commands
 
     def connect(self, url: str, conn_id: str = "shop", **extra: Any) -> None:
         record = {"conn_type": "apitask", "host": url, "login": "me", "password": SECRET}
         extra = {"allow_http": True, "health_endpoint": "/health", **extra}
         self.env[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps({**record, "extra": extra})
 
-    def start(self, *args: str, **more: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "airflow", *args]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **more}
-        process = subprocess.Popen(command, env=self.env, text=True, **pipes)
+    def start(self, *args: str, **more: int) -> Command:
+        process = self._commands.start(args, self.env, **more)
         self.started.append(process)
         return process
 
@@ -87,20 +81,34 @@ class Shell:
         return [json.loads(line) for line in out.splitlines()]
 
 
-def ended(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
-    out, errors = process.communicate(timeout=60)
+def ended(process: Command, code: int) -> tuple[str, str]:
+    out, errors = process.communicate(timeout=200)
     assert process.returncode == code, out + errors
     assert SECRET not in out + errors
     return out, errors
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("airflow")
-    (folder / "dags").mkdir()
-    (folder / "dags" / "shop.py").write_text(DAG)
-    assert "done" in Shell(folder).run("db", "migrate")
-    return folder
+def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a person whose Airflow has a DAG and a database."""
+    home = tmp_path_factory.mktemp("airflow")
+    (home / "dags").mkdir()
+    (home / "dags" / "shop.py").write_text(DAG)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    env |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+    }
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    assert "done" in subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    return env
+
+
+@pytest.fixture(scope="module")
+def commands(env: dict[str, str]) -> Iterator[AirflowCommands]:
+    with AirflowCommands(env) as made:
+        yield made
 
 
 @pytest.fixture
@@ -117,22 +125,18 @@ def endless() -> JobServer:
 
 
 @pytest.fixture
-def shell(home: Path, jobs: JobServer) -> Iterator[Shell]:
-    made = Shell(home)
+def shell(env: dict[str, str], commands: AirflowCommands, jobs: JobServer) -> Iterator[Shell]:
+    made = Shell(env, commands)
     made.connect(jobs.url)
     yield made
-    for process in made.started:  # of a test that has failed
-        if process.poll() is None:
-            process.kill()
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
-        process.wait()
+    for process in made.started:
+        process.kill()  # of a test that has failed
+        process.close()
 
 
 def arrived(server: ScriptedServer, wanted: Callable[[Recorded], bool]) -> Recorded:
     """The first request of a kind, once it is there."""
-    until = time.monotonic() + 40
+    until = time.monotonic() + 200
     while time.monotonic() < until:
         if (found := next(filter(wanted, list(server.history)), None)) is not None:
             return found
@@ -145,6 +149,14 @@ def polled(jobs: JobServer) -> None:
 
 
 TASK = ("--dag-id", "shop", "--task-id")
+
+
+def test_the_command_as_a_process_from_the_start(env: dict[str, str]) -> None:
+    """All others are forked from a process that has Airflow imported."""
+    command = [sys.executable, "-m", "airflow", "apitask", "test-run", *TASK, "nix"]
+    made = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert "has no task nix" in made.stderr
 
 
 # -- a task of a DAG ---------------------------------------------------------------------------------
@@ -186,8 +198,8 @@ def test_xcoms_are_those_of_a_run_that_is_named(shell: Shell, jobs: JobServer) -
     assert jobs.history == []
 
 
-def test_xcoms_of_a_run_are_used(shell: Shell, jobs: JobServer, home: Path) -> None:
-    with closing(sqlite3.connect(home / "airflow.db")) as database, database:
+def test_xcoms_of_a_run_are_used(shell: Shell, jobs: JobServer) -> None:
+    with closing(sqlite3.connect(Path(shell.env["AIRFLOW_HOME"]) / "airflow.db")) as database, database:
         now = "2026-02-03 00:00:00.000000"
         run = {"id": 7, "dag_id": "shop", "run_id": "r7", "run_type": "manual", "state": "failed"}
         run |= {"logical_date": now, "run_after": now, "updated_at": now, "clear_number": 0}
@@ -288,7 +300,7 @@ def test_a_job_is_cancelled_when_nobody_reads_any_more(shell: Shell) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(60) == 130
+        assert process.wait(200) == 130
         # Told so at its next line, which may have been that of the submit.
         assert all(job.cancelled for job in jobs.jobs.values())
 
@@ -368,7 +380,7 @@ def test_a_signal_after_the_end_changes_nothing(shell: Shell, jobs: JobServer) -
     while json.loads(process.stdout.readline())["kind"] != "result":
         pass
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
+    assert process.wait(200) == 0
 
 
 def test_a_terminal_has_colours_and_a_clock(shell: Shell, jobs: JobServer) -> None:
@@ -377,12 +389,12 @@ def test_a_terminal_has_colours_and_a_clock(shell: Shell, jobs: JobServer) -> No
     process = shell.start("apitask", "test-run", *TASK, "report", stdout=theirs, stderr=subprocess.DEVNULL)
     os.close(theirs)
     seen = b""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     with suppress(OSError):  # Linux says so when the other side is closed
         while time.monotonic() < until and (select.select([ours], [], [], 1)[0] or process.poll() is None):
             seen += os.read(ours, 65536) if select.select([ours], [], [], 0)[0] else b""
     os.close(ours)
-    assert process.wait(30) == 0
+    assert process.wait(200) == 0
     assert b"\x1b[" in seen
     assert "→ POST".encode() in seen
     assert b"job job-1, status" in seen
