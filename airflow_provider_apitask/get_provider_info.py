@@ -323,6 +323,13 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Where the answer says where the API is; empty: it stays.",
                         "schema": {"type": ["string", "null"], "section": "Session login"},
                     },
+                    "session_csrf_endpoint": {
+                        "label": "Login form",
+                        "description": "URL or endpoint that hands out a CSRF token for the "
+                        "login itself; {csrf_token} in the login body stands "
+                        "for it. Empty: the login needs none.",
+                        "schema": {"type": ["string", "null"], "section": "Session login"},
+                    },
                     "requests_auth": {
                         "label": "Class",
                         "description": "Dotted path of an authentication class of the "
@@ -346,7 +353,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "login_page": {
                         "label": "Login page",
-                        "description": "Path of a login page; a redirect there means the same.",
+                        "description": "Path of a login page; a redirect to it, or the page "
+                        "itself, means the same.",
                         "schema": {"type": ["string", "null"], "section": "Renewal of credentials"},
                     },
                     "headers": {

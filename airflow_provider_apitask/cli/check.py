@@ -57,13 +57,11 @@ def _steps(conn_id: str, verbose: bool) -> Iterator[Probed]:
 
 
 def _read(conn_id: str) -> Any:
-    from airflow_provider_apitask.core.auth import NoAuth
     from airflow_provider_apitask.hooks.api import ApiHook
 
     connection = ApiHook(conn_id).connection
-    api, options = connection.api, connection.options
-    is_open = isinstance(api.auth, NoAuth) and options.worker_auth is None
-    how = "no credentials" if is_open else "with credentials"
+    api = connection.api
+    how = "with credentials" if api.auth.sends_credentials else "no credentials"
     yield Probed("Connection", True, f"{conn_id} is {api.redactor.url(api.base_url)}, {how}.")
     return connection
 

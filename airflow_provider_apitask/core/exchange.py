@@ -5,11 +5,15 @@ A flow that never sends: drivers pump it, so that worker and triggerer behave al
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from dataclasses import replace
+from urllib.parse import urlsplit
 
+from airflow_provider_apitask.core.advice import credentials_sent
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.auth import Flow, Steps
+from airflow_provider_apitask.core.csrf_token import SAFE_METHODS
 from airflow_provider_apitask.core.errors import (
     ApiTaskError,
     AuthenticationError,
@@ -37,6 +41,8 @@ Outcome = Response | NetworkFailure | ApiTaskError
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Path of a login page, which is never the endpoint that an author wants.
+_LOGIN_PAGE = re.compile(r"log-?_?in|sign-?_?in|\bsso\b|\bsaml|\bauth", re.IGNORECASE)
 #: Header fields that say nothing of who asks.
 _HARMLESS_HEADERS = frozenset({"accept", "accept-language", "user-agent", "range"})
 
@@ -70,34 +76,37 @@ def conversation(request: Request, api: Api) -> Generator[Steps, Response | Netw
         flow.close()
 
 
-def _no_login(step: Request, failure: NetworkFailure, api: Api) -> LoginUnavailableError:
-    return LoginUnavailableError(
-        f"{step.method} {api.redactor.url(step.url)} for {step.purpose.words}: {failure}"
-    )
+def _no_login(step: Request, failure: NetworkFailure, api: Api) -> ApiTaskError:
+    said = f"{step.method} {api.redactor.url(step.url)} for {step.purpose.words}: {failure}"
+    if failure.failure is Failure.TOO_LARGE:
+        return AuthenticationError(
+            f"{said}. Check the login settings of the connection {api.conn_id!r}.", url=step.url
+        )
+    return LoginUnavailableError(said)
 
 
 def exchange(request: Request, api: Api) -> Flow:
     """Send a request with credentials and follow redirects as far as that is safe.
 
     :raises OriginError: where a redirect leads to an origin that may not be asked.
-    :raises AuthenticationError: if a redirect leads to the login page.
+    :raises AuthenticationError: for the login page, and for a redirect to it.
     :raises RequestFailedError: where a redirect would change the method, or there are too many.
     """
     yield from api.auth.ready()
     for _ in range(MAX_REDIRECTS + 1):
         request = _placed(request, api)
-        if api.admit(request.url) is Trust.ANONYMOUS:
-            answer: Response = yield anonymous(request, api)
+        # An anonymous origin that redirects back to the API must not make it act with credentials.
+        if api.admit(request.url) is Trust.ANONYMOUS or not request.credentials:
+            request = anonymous(request, api)
+            answer: Response = yield request
         else:
             answer = yield from api.csrf.flow(request, api.auth)
         # The URL without the credentials that the flow may have put into its query.
-        response = replace(answer, url=request.url)
+        response = replace(answer, url=request.url, credentials=request.credentials)
+        if request.credentials and api.auth.renewal.shows_login_page(response):
+            raise _refused(request, response, api)
         location = response.headers.get("Location")
-        if response.status not in _REDIRECTS or not location:
-            return response
-        if api.auth.is_login_page(response):
-            raise _refused(request, response, resolve(location, request.url), api)
-        if _is_answer(request, response):
+        if response.status not in _REDIRECTS or not location or _is_answer(request, response):
             return response
         request = _redirected(request, response, resolve(location, request.url), api)
     shown = api.redactor.url(request.url)
@@ -109,12 +118,18 @@ def exchange(request: Request, api: Api) -> Flow:
     )
 
 
-def _refused(request: Request, response: Response, target: str, api: Api) -> AuthenticationError:
-    """Return the error of a request that was redirected to the login page."""
-    url = api.redactor.url(request.url)
+def _refused(request: Request, response: Response, api: Api) -> AuthenticationError:
+    """Return the error of a request that got the login page, or a redirect to it."""
+    url, location = api.redactor.url(request.url), response.headers.get("Location")
+    redirect = 300 <= response.status < 400 and location
+    got = (
+        f"was redirected to the login page {api.redactor.url(location or '')}"
+        if redirect
+        else "got the login page"
+    )
     return AuthenticationError(
-        f"{request.method} {url} was redirected to the login page {api.redactor.url(target)}: the server "
-        f"refused the credential. Check the credentials of the connection {api.conn_id!r}.",
+        f"{request.method} {url} {got} ({status_line(response)}): the server refused the credentials "
+        f"({credentials_sent(request, response, api)}).",
         url=url,
         method=request.method,
         status_code=response.status,
@@ -124,6 +139,8 @@ def _refused(request: Request, response: Response, target: str, api: Api) -> Aut
 def _placed(request: Request, api: Api) -> Request:
     """The request where the API really is; where its CSRF token is fetched must be trusted as well."""
     csrf_url = api.placed(request.csrf_url) if request.csrf_url is not None else None
+    if request.method in SAFE_METHODS:
+        csrf_url = None  # the result of a job may be at an origin that gives no token
     if csrf_url is not None and api.admit(csrf_url) is Trust.ANONYMOUS:
         raise OriginError(
             f"{api.redactor.url(csrf_url)} gets no credentials (anonymous_origins), so it cannot give a "
@@ -179,9 +196,13 @@ def _redirected(request: Request, response: Response, target: str, api: Api) -> 
         return replace(request, method=method, url=target, body=None, headers=headers)
     if response.status in (301, 302) and request.method not in _SAFE_METHODS:
         shown = api.redactor.url(target)
+        remedy = "set the endpoint to that URL"
+        if _LOGIN_PAGE.search(urlsplit(target).path):
+            sent = credentials_sent(request, response, api)
+            remedy = f"it looks like a login page ({sent}); name its path as Login page in the connection"
         raise RequestFailedError(
             f"{request.method} {api.redactor.url(request.url)} answered {status_line(response)} to {shown}, "
-            f"which does not say that a {request.method} may be sent there; set the endpoint to that URL.",
+            f"which does not say that a {request.method} may be sent there; {remedy}.",
             status_code=response.status,
             method=request.method,
             url=api.redactor.url(request.url),

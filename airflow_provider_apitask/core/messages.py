@@ -139,12 +139,16 @@ class Request:
         """The same request with these header fields set."""
         return replace(self, headers=self.headers.merged(pairs))
 
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies of the request."""
+        return cookie_pairs("; ".join(self.headers.get_all("Cookie")))
+
     def with_cookies(self, cookies: Mapping[str, str]) -> Self:
         """The same request with these cookies besides those it has (RFC 6265 §5.4: one field)."""
         if not cookies:
             return self
-        fields = "; ".join(self.headers.get_all("Cookie"))
-        pairs = {**cookie_pairs(fields), **cookies}
+        pairs = {**self.cookies, **cookies}
         text = "; ".join(f"{name}={value}" for name, value in pairs.items())
         return self.with_headers(("Cookie", text))
 
@@ -155,6 +159,7 @@ class Response:
 
     :param url: the URL that was answered, after redirects; relative references resolve against it.
     :param stored: bytes of the body, where it was written to a storage; ``body`` is its beginning then.
+    :param credentials: whether the request could carry the connection's credentials.
     """
 
     status: int
@@ -162,6 +167,7 @@ class Response:
     headers: Headers = field(default_factory=Headers, repr=False)
     body: bytes = field(default=b"", repr=False)
     stored: int | None = None
+    credentials: bool = True
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url.partition('?')[0]}, {self.size} bytes>"

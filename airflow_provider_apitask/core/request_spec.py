@@ -12,7 +12,7 @@ from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.kinds import Body, Pairs, Text, Timeout
 from airflow_provider_apitask.core.value_object import ValueObject
 
-__all__ = ["BODY_FORMATS", "METHODS", "RequestSpec", "has_control"]
+__all__ = ["BODY_FORMATS", "METHODS", "RequestSpec", "has_control", "is_sendable"]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 #: Format of a body → media type; parameters such as ``charset`` are left out, as some servers refuse them.
@@ -30,6 +30,8 @@ _WITH_FILES = ("multipart", "raw")
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # RFC 9110 §9.1, less its punctuation
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+#: The longest header field of most servers is shorter.
+_MAX_CREDENTIAL_CHARS = 64 * 1024
 #: What belongs to the connection between client and server, and would break it (RFC 9110 §7.6.1).
 _TRANSPORT_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade"}
@@ -154,6 +156,15 @@ def _secrets_in(value: Any) -> Iterator[str]:
 def has_control(text: str) -> bool:
     """Whether a header value has a character that none may have (RFC 9110 §5.5)."""
     return bool(_CONTROL.search(text))
+
+
+def is_sendable(credential: str) -> bool:
+    """Return whether a header field can carry a credential that a server returned."""
+    try:
+        credential.encode()  # JSON can hold a lone surrogate
+    except UnicodeEncodeError:
+        return False
+    return 0 < len(credential) <= _MAX_CREDENTIAL_CHARS and not has_control(credential)
 
 
 def _checked_headers(headers: Any, parameter: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from airflow_provider_apitask.core.advice import with_remedy
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call
@@ -59,7 +60,8 @@ class Turn:
     def described(self) -> str:
         """What was tried and what came back: one sentence without its full stop."""
         redact = self.api.redactor.text
-        return describe(self.request, self.inbound, redact, lambda response: self.reading(response).document)
+        said = describe(self.request, self.inbound, redact, lambda response: self.reading(response).document)
+        return with_remedy(said, self.request, self.inbound, self.api)
 
     @property
     def asked_wait(self) -> float | None:

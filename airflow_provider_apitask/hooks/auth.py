@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +13,7 @@ from airflow_provider_apitask.core.auth import (
     BasicAuth,
     BearerAuth,
     DigestAuth,
+    DriverAuth,
     HeadersAuth,
     NoAuth,
     OAuth1Auth,
@@ -20,21 +21,17 @@ from airflow_provider_apitask.core.auth import (
     OAuth2Auth,
     OAuth2Settings,
     Renewal,
-    SessionAuth,
-    SessionSettings,
 )
 from airflow_provider_apitask.core.auth.oauth1 import SIGNATURE_METHODS
 from airflow_provider_apitask.core.auth.oauth2 import GRANT_TYPES
 from airflow_provider_apitask.core.auth.static import KEY_PLACES
-from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.extraction import check_path
-from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Timeout
+from airflow_provider_apitask.core.errors import OriginError
+from airflow_provider_apitask.core.messages import Purpose, Request, Timeout
 from airflow_provider_apitask.core.problem import Redact
 from airflow_provider_apitask.core.redaction import Redactor
-from airflow_provider_apitask.core.request_body import encode_body
-from airflow_provider_apitask.core.templating import expand, placeholders
-from airflow_provider_apitask.core.urls import is_absolute, join
+from airflow_provider_apitask.core.urls import is_absolute, join, origin
 from airflow_provider_apitask.hooks.fields import Fields
+from airflow_provider_apitask.hooks.session_login import read_session
 
 __all__ = ["AUTH_FIELDS", "AUTH_TYPES", "Learned", "read_auth", "read_worker_auth"]
 
@@ -55,7 +52,10 @@ def read_auth(
     """
     default = "basic" if fields.conn.login else "none"
     kind = fields.choice("auth_type", AUTH_TYPES, default)
-    return _READERS[kind](_Reader(fields, base_url, timeout, learned, redact))
+    reader = _Reader(fields, base_url, timeout, learned, redact)
+    auth = _READERS[kind](reader)
+    auth.renewal = reader.renewal()
+    return auth
 
 
 class _Reader:
@@ -160,48 +160,11 @@ class _Reader:
         return OAuth2Auth(settings, **self._living())
 
     def session(self) -> Auth:
-        fields, conn = self.fields, self.fields.conn
-        why = "auth_type 'session'"
-        body_format = fields.choice("session_body_format", ("json", "form"), "json")
-        login = {"login": conn.login or "", "password": conn.password or ""}
-        body = fields.mapping("session_body", secret=True) or {
-            "username": "{login}",
-            "password": "{password}",
-        }
-        if "login" in placeholders(body):
-            fields.needed("login", why, login["login"])
-        filled = expand(body, lambda path: login.get(path, f"{{{path}}}"))
-        try:
-            content, content_type = encode_body(filled, body_format)
-        except ParameterError as error:
-            raise fields.error("session_body", f"cannot be sent ({error.message.rstrip('.')})") from None
-        headers = Headers([("Accept", "application/json")])
-        if content_type:
-            headers = headers.merged([("Content-Type", content_type)])
-        for name in ("session_path", "session_base_url_path", "session_lifetime_path"):
-            self._check_path(name)
-        request = Request(
-            Purpose.LOGIN,
-            fields.choice("session_method", ("POST", "PUT", "GET"), "POST"),
-            self._url("session_endpoint", why),
-            headers=headers,
-            body=content,
-            timeout=self.timeout,
-        )
-        template = fields.text("session_template", "Bearer {token}")
-        if "{token}" not in template:
-            raise fields.error("session_template", "must have {token} in it, where the token goes")
-        settings = SessionSettings(
-            request=request,
-            token_path=fields.needed("session_path", why),
-            header=fields.header_name("session_header", "Authorization"),
-            template=template,
-            lifetime=fields.number("session_lifetime"),
-            lifetime_path=fields.text("session_lifetime_path") or None,
-            base_url_path=fields.text("session_base_url_path") or None,
-            secrets=(conn.password or "", *_literals(body)),
-        )
-        return SessionAuth(settings, **self._living())
+        return read_session(self.fields, self._url, self.timeout, **self._living())
+
+    def requests(self) -> Auth:
+        """Read nothing: the driver adds the credentials, see :func:`read_worker_auth`."""
+        return DriverAuth()
 
     # -- what several kinds need -------------------------------------------------------------
 
@@ -220,40 +183,38 @@ class _Reader:
             )
         return found
 
-    def _check_path(self, name: str) -> None:
-        path = self.fields.text(name)
-        try:
-            if path:
-                check_path(path, name)
-        except ParameterError as error:
-            raise self.fields.error(name, f"is no path ({error.message.rstrip('.')})") from None
-
     def _url(self, name: str, why: str) -> str:
         value = self.fields.needed(name, why)
-        return value if is_absolute(value) else join(self.base_url, value)
+        url = value if is_absolute(value) else join(self.base_url, value)
+        try:
+            scheme, _, _ = origin(url)
+        except OriginError:
+            raise self.fields.error(name, "makes no URL") from None
+        if scheme == "http" and not self.fields.boolean("allow_http"):
+            raise self.fields.error(
+                name, "is plain HTTP, which sends the credentials readable for all: use https"
+            )
+        return url
 
-    def _living(self) -> dict[str, Any]:
+    def renewal(self) -> Renewal:
+        """Read which responses refuse the credential, whatever its kind."""
         fields = self.fields
         codes = fields.items("renew_codes")
         if not all(code.isdecimal() and 100 <= int(code) <= 599 for code in codes):
             raise fields.error(
                 "renew_codes", f"is {codes!r}; it must be a list of HTTP codes such as 401, 403"
             )
-        renewal = Renewal(
+        return Renewal(
             codes=frozenset(map(int, codes)) or frozenset({401}), login_page=fields.text("login_page") or None
         )
-        return {"clock": time.time, "renewal": renewal, "learned": self.learned, "redact": self.redact}
 
-
-def _literals(value: Any) -> Iterator[str]:
-    """The texts anywhere in a login body that somebody wrote down there."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _literals(item)
-    elif value is not None and not any(placeholders(value)):
-        yield str(value)
+    def _living(self) -> dict[str, Any]:
+        return {
+            "clock": time.time,
+            "learned": self.learned,
+            "redact": self.redact,
+            "conn_id": self.fields.conn.conn_id,
+        }
 
 
 _READERS: dict[str, Callable[[_Reader], Auth]] = {
@@ -266,9 +227,10 @@ _READERS: dict[str, Callable[[_Reader], Auth]] = {
     "oauth1": _Reader.oauth1,
     "oauth2": _Reader.oauth2,
     "session": _Reader.session,
+    "requests": _Reader.requests,
 }
-#: What ``auth_type`` can be; the last one is read by :func:`read_worker_auth`.
-AUTH_TYPES = (*_READERS, "requests")
+#: What ``auth_type`` can be.
+AUTH_TYPES = tuple(_READERS)
 #: The fields in Extra that are read here.
 AUTH_FIELDS = frozenset(
     {
@@ -294,7 +256,7 @@ AUTH_FIELDS = frozenset(
         *("oauth2_scope", "oauth2_audience", "oauth2_resource", "oauth2_params", "oauth2_refresh_token"),
         *("session_endpoint", "session_method", "session_body", "session_body_format", "session_path"),
         *("session_header", "session_template", "session_lifetime", "session_lifetime_path"),
-        *("session_base_url_path", "requests_auth", "requests_auth_params"),
+        *("session_base_url_path", "session_csrf_endpoint", "requests_auth", "requests_auth_params"),
     }
 )
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from airflow_provider_apitask.core.auth import NoAuth
+from airflow_provider_apitask.core.advice import with_remedy
 from airflow_provider_apitask.core.errors import ApiTaskError, AuthenticationError
 from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Purpose, Response
 from airflow_provider_apitask.core.problem import describe, status_line
@@ -94,16 +94,21 @@ def _read(connection: ApiConnection, request: Request, came: object) -> Report:
         return Report(False, (*steps, Step(StepName.STATUS, False, f"none. {came.message}")))
     if not isinstance(came, Response):
         raise TypeError(f"a transport gave {type(came).__name__}")
-    described = f"{describe(request, came, connection.api.redactor.text)}."
+    api = connection.api
+    refused = f"{with_remedy(describe(request, came, api.redactor.text), request, came, api)}."
     if came.status in (401, 403, 407):
-        return Report(False, (*steps, Step(StepName.AUTHENTICATED, False, f"no. {described}")))
+        return Report(False, (*steps, Step(StepName.AUTHENTICATED, False, f"no. {refused}")))
     if came.ok:
         said = f"{request.method} {request.url} answered {status_line(came)}."
-        how = "no credentials are configured." if _is_open(connection) else "the credentials were accepted."
+        how = (
+            "the credentials were accepted."
+            if connection.api.auth.sends_credentials
+            else "no credentials are configured."
+        )
         return Report(
             True, (*steps, Step(StepName.AUTHENTICATED, True, how), Step(StepName.STATUS, True, said))
         )
-    steps += [Step(StepName.AUTHENTICATED, None, "unknown."), Step(StepName.STATUS, False, described)]
+    steps += [Step(StepName.AUTHENTICATED, None, "unknown."), Step(StepName.STATUS, False, refused)]
     hint = "Set health_endpoint to an endpoint that answers 2xx." if came.status in (404, 405) else ""
     return Report(False, tuple(steps), hint)
 
@@ -127,7 +132,3 @@ def _tls(connection: ApiConnection, url: str) -> Step:
     if connection.options.verify:
         return Step(StepName.TLS, True, "verified.")
     return Step(StepName.TLS, None, "not verified (verify is off).")
-
-
-def _is_open(connection: ApiConnection) -> bool:
-    return isinstance(connection.api.auth, NoAuth) and connection.options.worker_auth is None

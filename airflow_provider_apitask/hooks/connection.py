@@ -10,8 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.api import Api, as_timeout
-from airflow_provider_apitask.core.auth import NoAuth, OAuth2Auth
-from airflow_provider_apitask.core.csrf import CsrfSettings, CsrfTokens
+from airflow_provider_apitask.core.csrf import CsrfTokens
 from airflow_provider_apitask.core.errors import ConnectionFieldError, OriginError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Timeout
 from airflow_provider_apitask.core.origins import OriginRules
@@ -21,6 +20,7 @@ from airflow_provider_apitask.core.urls import join, origin, wire_text
 from airflow_provider_apitask.drivers.transport import TransportOptions
 from airflow_provider_apitask.hooks.auth import AUTH_FIELDS, Learned, read_auth, read_worker_auth
 from airflow_provider_apitask.hooks.fields import ConnectionLike, Fields, field_error, truth
+from airflow_provider_apitask.hooks.session_login import read_csrf
 from airflow_provider_apitask.hooks.storage import open_file
 
 __all__ = [
@@ -143,7 +143,7 @@ class _ApitaskReader:
             self._learned(secret)
 
         worker_auth = read_worker_auth(fields)
-        auth = NoAuth() if worker_auth else read_auth(fields, base_url, timeout, learned, redactor.text)
+        auth = read_auth(fields, base_url, timeout, learned, redactor.text)
         headers = self._headers()
         redactor.add(*auth.secrets, *secret_values(headers), conn.password)
         redactor.add(*self._proxy_secrets(), *self._worker_secrets())
@@ -154,11 +154,10 @@ class _ApitaskReader:
             headers=headers,
             allow_http=allow_http,
             origins=self._origins(),
-            csrf=CsrfTokens(self._csrf(), redactor.text, learned),
+            csrf=CsrfTokens(read_csrf(fields), redactor.text, learned, conn.conn_id),
             timeout=timeout,
             redactor=redactor,
         )
-        self._check_login_url(api)
         options = TransportOptions(
             verify=self._verify(),
             cert=self._cert(),
@@ -183,22 +182,6 @@ class _ApitaskReader:
                 what = f"has an entry that is no origin: {error.message.rstrip('.')}"
                 raise self._error(f"{name}_origins", what) from None
         return OriginRules.parse(**given)
-
-    def _csrf(self) -> CsrfSettings:
-        header = self._fields.header_name("csrf_header", CsrfSettings().header)
-        return CsrfSettings(header=header, cookie=self._fields.text("csrf_cookie") or None)
-
-    def _check_login_url(self, api: Api) -> None:
-        url = getattr(api.auth, "login_url", None)
-        if url is None:
-            return
-        name = "oauth2_endpoint" if isinstance(api.auth, OAuth2Auth) else "session_endpoint"
-        try:
-            scheme, _, _ = origin(url)
-        except OriginError:
-            raise self._error(name, "makes no URL") from None
-        if scheme == "http" and not api.allow_http:
-            raise self._error(name, "is plain HTTP, which sends the credentials readable for all: use https")
 
     def _verify(self) -> bool | str:
         if not self._fields.boolean("verify", default=True):

@@ -373,7 +373,7 @@ def test_oauth2_fields() -> None:
         timeout=3,
     ).api.auth
     assert isinstance(auth, OAuth2Auth)
-    settings, renewal = auth._settings, auth._renewal
+    settings, renewal = auth._settings, auth.renewal
     assert settings.token_url == f"{BASE}/token"
     assert settings.params == {"x": "1", "audience": "aud", "resource": "res"}
     assert (settings.client_auth, settings.scope, settings.timeout) == ("body", "a b", (3.0, 3.0))
@@ -486,7 +486,7 @@ def test_a_whole_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(auth, SessionAuth)
     assert auth._settings.request.body == b'{"u":"u","p":"p/@"}'
     assert auth._settings.lifetime == 60.0
-    assert auth._renewal.codes == {401, 403}
+    assert auth.renewal.codes == {401, 403}
     assert (found.options.verify, found.options.rate_limit) == (False, 2.0)
     assert len(found.api.origins.allowed) == 2
     assert found.api.headers.get("X-A") == "1"

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_apitask.core.auth import ApiKeyAuth, Auth, BearerAuth, NoAuth
-from airflow_provider_apitask.core.csrf import CsrfSettings, CsrfTokens
-from airflow_provider_apitask.core.errors import CsrfError, LoginUnavailableError, OriginError
+from airflow_provider_apitask.core.auth import ApiKeyAuth, Auth, BearerAuth, HeadersAuth, NoAuth, Renewal
+from airflow_provider_apitask.core.csrf import CsrfTokens
+from airflow_provider_apitask.core.csrf_token import CsrfSettings
+from airflow_provider_apitask.core.errors import (
+    AuthenticationError,
+    CsrfError,
+    LoginUnavailableError,
+    OriginError,
+)
 from airflow_provider_apitask.core.exchange import exchange
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response
 from airflow_provider_apitask.core.origins import OriginRules
@@ -75,6 +81,17 @@ def test_credentials_go_along_with_both() -> None:
     assert [s.headers.get("Authorization") for s in steps] == ["Bearer b", "Bearer b"]
     steps, _ = ask(CsrfTokens(), handing_out("t", "sid=1"), auth=ApiKeyAuth("key", "k", "cookie"))
     assert [s.headers.get("Cookie") for s in steps] == ["key=k", "sid=1; key=k"]
+
+
+def test_a_secret_cookie_is_merged_with_those_of_the_token() -> None:
+    """The cookie of the token must be the one that came with it."""
+    auth = HeadersAuth({"X-User": "u", "Cookie": "session=s; csrftoken=old"})
+    steps, _ = ask(CsrfTokens(DJANGO), handing_out("junk", "csrftoken=new"), auth=auth)
+    assert [s.headers.get_all("Cookie") for s in steps] == [
+        ["session=s; csrftoken=old"],
+        ["session=s; csrftoken=new"],
+    ]
+    assert [s.headers.get("X-User") for s in steps] == ["u", "u"]
 
 
 def test_a_token_is_kept_by_its_url() -> None:
@@ -156,7 +173,33 @@ def test_an_echo_is_no_token(echo: str) -> None:
     assert "csrf_token_endpoint" in caught.value.message
 
 
-@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404])
+def test_a_401_is_the_password() -> None:
+    tokens = CsrfTokens(conn_id="the_api")
+    with pytest.raises(AuthenticationError, match="refused the credentials") as caught:
+        ask(tokens, lambda request: make_response(401, {"message": "why it is so"}))
+    for part in ("why it is so", "'the_api'", "password"):
+        assert part in caught.value.message
+    assert "csrf_token_endpoint" not in caught.value.message
+
+
+def test_a_redirect_to_the_login_page_is_the_password_too() -> None:
+    auth = NoAuth()
+    auth.renewal = Renewal(login_page="/login")
+    with pytest.raises(AuthenticationError, match="refused the credentials"):
+        ask(CsrfTokens(), lambda request: make_response(302, None, {"Location": "/login?next=/"}), auth=auth)
+
+
+def test_the_tokens_of_many_jobs_are_not_kept_for_ever() -> None:
+    """A cancel request may fetch its token from the URL of its job."""
+    tokens = CsrfTokens()
+    for number in range(1000):
+        ask(tokens, handing_out(f"t-{number}"), a_request(csrf_url=f"{BASE}/jobs/{number}"))
+    assert len(tokens._fetched) == 100
+    last = a_request(csrf_url=f"{BASE}/jobs/999")
+    assert purposes(ask(tokens, handing_out(), last)[0]) == ["submit"], "the newest are kept"
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 404])
 def test_an_answer_without_a_token(status: int) -> None:
     with pytest.raises(CsrfError, match=f"answered {status}.*why it is so"):
         ask(CsrfTokens(), lambda request: make_response(status, {"message": "why it is so"}))

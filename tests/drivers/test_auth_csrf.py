@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_apitask.core.messages import cookie_pairs
 from tests.drivers.auth_support import PLACES, Conn, conn, delete, job, perform
 from tests.drivers.contract import sync
 from tests.support import Answer, Recorded
-from tests.support.real.csrf_server import CsrfServer
+from tests.support.real.csrf_server import PASSWORD, USER, CsrfServer
 from tests.support.real.oauth2_server import BASIC
 from tests.support.real.tls import Certificates, make_certificates
 from tests.support.scripted_server import ScriptedServer
@@ -325,3 +326,116 @@ def test_a_cancel_has_a_token(watch: Watch, place: str) -> None:
     assert watch.seen[-1] == ("DELETE", f"/jobs/{watch.number}/", 200)
     if place == "deferred":
         assert watch.seen[-2] == ("GET", "/token/", 200), "another process knows none yet"
+
+
+# -- Django's own login ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def django_login() -> Iterator[CsrfServer]:
+    with CsrfServer("django", login=True) as server:
+        yield server
+
+
+def logging_in(server: CsrfServer, password: str = PASSWORD, **fields: Any) -> Conn:
+    """Take the form's cookie and hidden token, post them, and send the session's cookie from then on."""
+    session = {
+        "auth_type": "session",
+        "session_endpoint": "login/",
+        "session_csrf_endpoint": "login/",
+        "session_body": {
+            "username": "{login}",
+            "password": "{password}",
+            "csrfmiddlewaretoken": "{csrf_token}",
+        },
+        "session_body_format": "form",
+        "session_path": "cookies.sessionid",
+        "session_header": "Cookie",
+        "session_template": "sessionid={token}",
+        "login_page": "/login/",
+    }
+    return csrf(server, USER, password, **session, **fields)
+
+
+LOGIN = [("GET", "/login/", 200), ("POST", "/login/", 302)]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_login_through_a_form(django_login: CsrfServer, place: str) -> None:
+    watch = Watch(django_login)
+    outcome = perform(place, logging_in(django_login), a_job())
+    assert outcome.value["rows"] == 3
+    assert watch.seen[:4] == [*LOGIN, ("GET", "/token/", 200), ("POST", "/jobs/", 202)]
+    login = watch.history[1]
+    assert b"csrfmiddlewaretoken=" in login.body
+    assert "csrftoken=" in (login.header("Cookie") or "")
+    assert login.header("Referer") == f"{django_login.url}/"
+    (submit,) = [r for r in watch.history if r.path == "/jobs/"]
+    assert {"csrftoken", "sessionid"} <= set(cookie_pairs(submit.header("Cookie") or ""))
+    outcome.assert_clean(PASSWORD, submit.header("X-CSRFToken"))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("wait", [1, 2])
+def test_a_session_that_expires_while_a_job_runs_is_renewed(
+    django_login: CsrfServer, place: str, wait: int
+) -> None:
+    watch = Watch(django_login)
+
+    def expire(number: int) -> None:
+        if number == wait:
+            django_login.rotate()
+
+    assert perform(place, logging_in(django_login), a_job(), at_wait=expire).value["rows"] == 3
+    assert watch.seen.count(("POST", "/jobs/", 202)) == 1
+    assert ("GET", f"/jobs/{watch.number}/", 302) in watch.seen, "a redirect to the form"
+    assert watch.seen.count(LOGIN[1]) == (4 if place == "deferred" else 2)
+
+
+@pytest.mark.parametrize("place", ONE_PROCESS)
+def test_a_session_that_expired_before_a_submit_is_renewed(django_login: CsrfServer, place: str) -> None:
+    process = Process(place, logging_in(django_login))
+    call = a_job(max_polls=1)
+    process.run(call)
+    django_login.rotate()
+    watch = Watch(django_login)
+    process.run(call)
+    assert ("POST", "/jobs/", 202) in watch.seen
+    assert watch.seen.count(LOGIN[1]) == 1
+
+
+@pytest.mark.parametrize("place", ONE_PROCESS)
+def test_a_wrong_password_of_a_form(django_login: CsrfServer, place: str) -> None:
+    watch = Watch(django_login)
+    outcome = perform(place, logging_in(django_login, "wrong-w0rd"), a_job())
+    assert outcome.error.kind == "authentication"
+    for part in ("the session login", f"{django_login.url}/login/", "cookies.sessionid", "'the_api'"):
+        assert part in outcome.error.message
+    assert watch.seen == [("GET", "/login/", 200), ("POST", "/login/", 200)], "the form once more"
+    outcome.assert_clean("wrong-w0rd")
+
+
+@pytest.mark.parametrize("place", ONE_PROCESS)
+def test_a_form_over_tls_wants_a_referer(certificates: Certificates, place: str) -> None:
+    with CsrfServer("django", login=True, ssl_context=certificates.good) as server:
+        connection = logging_in(server, allow_http=False, ca_bundle=certificates.ca_file)
+        assert perform(place, connection, sync("GET", "jobs/")).value == {"jobs": 0}
+
+
+@pytest.mark.parametrize("place", ONE_PROCESS)
+def test_a_static_cookie_of_a_session(django_login: CsrfServer, place: str) -> None:
+    """It goes along with the cookie of the token; when it has expired, the error says so."""
+    perform("worker", logging_in(django_login), sync("GET", "jobs/"))
+    cookie = django_login.history[-1].header("Cookie")
+    headers = {"auth_type": "headers", "headers_secret": {"Cookie": f"{cookie}; csrftoken=of-a-browser"}}
+    connection = csrf(django_login, login_page="/login", **headers)
+    watch = Watch(django_login)
+    assert perform(place, connection, a_job()).value["rows"] == 3
+    (submit,) = [r for r in watch.history if r.path == "/jobs/"]
+    assert {"csrftoken", "sessionid"} == set(cookie_pairs(submit.header("Cookie") or ""))
+    assert "of-a-browser" not in (submit.header("Cookie") or "")
+    outcome = perform(place, connection, a_job(), at_wait=lambda number: django_login.rotate())
+    assert outcome.error.kind == "authentication"
+    assert watch.seen.count(("POST", "/jobs/", 202)) == 2
+    for part in (f"/jobs/{watch.number}/", "/login/", "'the_api' were sent", "refused the credentials"):
+        assert part in outcome.error.message

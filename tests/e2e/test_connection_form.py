@@ -205,7 +205,7 @@ def test_oauth2_is_filled_in_saved_tested_and_saved_again(
     assert stored["extra"]["oauth2_client_secret"] == BASIC.client_secret
     auth = read_connection(as_connection("works", stored)).api.auth
     assert isinstance(auth, OAuth2Auth)
-    assert auth.login_url == oauth2.token_url
+    assert auth._settings.token_url == oauth2.token_url
     assert BASIC.client_secret in auth.secrets
     # Defaults are stored, and what was left empty as null.
     filled = {name: value for name, value in stored["extra"].items() if value is not None}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from airflow_provider_apitask.core.auth.base import Auth, Exclusive, Flow, NoAuth, Steps
+from airflow_provider_apitask.core.auth.base import Auth, DriverAuth, Exclusive, Flow, NoAuth, Renewal, Steps
 from airflow_provider_apitask.core.auth.digest import DigestAuth
 from airflow_provider_apitask.core.auth.oauth1 import OAuth1Auth, OAuth1Settings
 from airflow_provider_apitask.core.auth.oauth2 import OAuth2Auth, OAuth2Settings
 from airflow_provider_apitask.core.auth.session import SessionAuth, SessionSettings
 from airflow_provider_apitask.core.auth.static import ApiKeyAuth, BasicAuth, BearerAuth, HeadersAuth
-from airflow_provider_apitask.core.auth.token import Renewal, TokenAuth
+from airflow_provider_apitask.core.auth.token import TokenAuth
 
 __all__ = [
     "ApiKeyAuth",
@@ -16,6 +16,7 @@ __all__ = [
     "BasicAuth",
     "BearerAuth",
     "DigestAuth",
+    "DriverAuth",
     "Exclusive",
     "Flow",
     "HeadersAuth",

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
+from airflow_provider_apitask.core.bodies import is_html
 from airflow_provider_apitask.core.messages import Request, Response
 
-__all__ = ["Auth", "Exclusive", "Flow", "NoAuth", "Steps"]
+__all__ = ["Auth", "DriverAuth", "Exclusive", "Flow", "NoAuth", "Renewal", "Steps"]
+
+#: How much of a page is searched for a password field, bytes.
+_MAX_PAGE_BYTES = 256 * 1024
+_PASSWORD_FIELD = re.compile(rb"""<input\b[^<>]*\btype\s*=\s*["']?password""", re.IGNORECASE)
 
 
 class Exclusive(Enum):
@@ -27,9 +35,54 @@ Steps = Request | Exclusive
 Flow = Generator[Steps, Any, Response]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """Which responses mean that the server refused the credential.
+
+    :param codes: HTTP codes; 401 by default. Some servers return 403 or 500.
+    :param login_page: path of a login page.
+    """
+
+    codes: frozenset[int] = frozenset({401})
+    login_page: str | None = None
+
+    def wanted(self, response: Response) -> bool:
+        """Return whether this response refuses the credential."""
+        return response.status in self.codes or self.shows_login_page(response)
+
+    def shows_login_page(self, response: Response) -> bool:
+        """Return whether this response is a redirect to the login page, or the page itself.
+
+        The page itself is HTML at the path of the login page, or HTML with a password field.
+        """
+        if self.login_page is None:
+            return False
+        if 300 <= response.status < 400:
+            return self._is_at(response.headers.get("Location"), response.url)
+        if not is_html(response):
+            return False
+        return self._is_at(response.url, response.url) or bool(
+            _PASSWORD_FIELD.search(response.body, 0, _MAX_PAGE_BYTES)
+        )
+
+    def _is_at(self, url: str | None, base: str) -> bool:
+        if not url or self.login_page is None:
+            return False
+        try:
+            path = urlsplit(urljoin(base, url)).path
+        except ValueError:
+            return False  # reported when the redirect is followed
+        return path.rstrip("/") == self.login_page.rstrip("/")
+
+
 class Auth:
     """A way to authenticate. One object serves all requests of a connection in a process."""
 
+    #: Which responses refuse the credential. A kind that can renew it does so; for one that cannot, the
+    #: driver of ``exchange`` is the place to look the connection up again.
+    renewal: Renewal = Renewal()
+    #: Whether requests carry a credential.
+    sends_credentials: bool = True
     #: Whether a login tells where the API is; then an origin can be judged only after it.
     moves_base_url: bool = False
     #: What it told, without a slash at the end; None before, and where nothing moves.
@@ -48,10 +101,6 @@ class Auth:
         """The request with its credentials; for kinds that need no conversation."""
         return request
 
-    def is_login_page(self, response: Response) -> bool:
-        """Whether a redirect leads to the login page, so that the credential was refused."""
-        return False
-
     @property
     def secrets(self) -> Iterable[str]:
         """Values that must never be seen in a log."""
@@ -63,3 +112,11 @@ class Auth:
 
 class NoAuth(Auth):
     """No credentials at all."""
+
+    sends_credentials = False
+
+
+class DriverAuth(NoAuth):
+    """Credentials that a driver adds: a class of the requests library."""
+
+    sends_credentials = True

@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_apitask.core.auth.base import Exclusive
-from airflow_provider_apitask.core.auth.token import Token, TokenAuth
+from airflow_provider_apitask.core.auth.token import MAX_LOGIN_BYTES, Token, TokenAuth
 from airflow_provider_apitask.core.bodies import decode_text
 from airflow_provider_apitask.core.errors import AuthenticationError
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response, Timeout
+from airflow_provider_apitask.core.request_spec import is_sendable
 
 __all__ = ["GRANT_TYPES", "OAuth2Auth", "OAuth2Settings"]
 
@@ -50,11 +51,6 @@ class OAuth2Auth(TokenAuth):
         self._settings = settings
         # A server may hand out a new one with each token (RFC 6749 §6).
         self._refresh_token = settings.refresh_token
-
-    @property
-    def login_url(self) -> str:
-        """Where tokens are asked for."""
-        return self._settings.token_url
 
     @property
     def secrets(self) -> Iterable[str]:
@@ -109,6 +105,7 @@ class OAuth2Auth(TokenAuth):
             headers=Headers(headers),
             body=body.encode(),
             timeout=s.timeout,
+            max_bytes=MAX_LOGIN_BYTES,
         )
 
     def _parsed(self, request: Request, response: Response) -> Token:
@@ -123,22 +120,22 @@ class OAuth2Auth(TokenAuth):
                 raise self._refusal(
                     request, response, _ENDPOINT, "there is no access_token in the answer"
                 ) from None
-            said = ": ".join(filter(None, (error.error, error.description)))
+            parts = (part for part in (error.error, error.description) if isinstance(part, str))
+            said = ": ".join(filter(None, parts))
             raise self._refusal(
                 request, response, _ENDPOINT, said if said and error.error != "missing_token" else None
             ) from None
-        except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
-            # Not the body of a good answer: there may be a token in it.
-            why = "it is no answer of a token endpoint (RFC 6749 §5.1)" if response.ok else None
+        except Exception:  # noqa: BLE001 - oauthlib reads a hostile response without checks
+            # Without the body: there may be a token in it.
+            why = "it is not a response of a token endpoint (RFC 6749 §5.1)" if response.ok else None
             raise self._refusal(request, response, _ENDPOINT, why) from None
         if not response.ok:
             raise self._refusal(request, response, _ENDPOINT, "a token came with that code")
-        access_token = answer["access_token"]
-        if not access_token or not isinstance(access_token, str):
-            raise self._refusal(request, response, _ENDPOINT, "its access_token is no text")
-        if refresh_token := answer.get("refresh_token"):
-            self._refresh_token = str(refresh_token)
-            self._learned(self._refresh_token)
+        access_token = self._usable(answer["access_token"], "access_token", request, response, _ENDPOINT)
+        refresh_token = answer.get("refresh_token")
+        if refresh_token and isinstance(refresh_token, str) and is_sendable(refresh_token):
+            self._refresh_token = refresh_token
+            self._learned(refresh_token)
         return Token.living(access_token, self._clock(), _seconds(answer.get("expires_in")))
 
 

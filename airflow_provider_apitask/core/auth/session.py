@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_apitask.core.auth.base import Steps
 from airflow_provider_apitask.core.auth.token import Token, TokenAuth
 from airflow_provider_apitask.core.bodies import parse_json
-from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.cookies import set_cookies
+from airflow_provider_apitask.core.csrf_token import (
+    CsrfSettings,
+    places,
+    read_token,
+    token_request,
+    with_token,
+)
+from airflow_provider_apitask.core.errors import AnswerError, OriginError
 from airflow_provider_apitask.core.extraction import MISSING, compile_path, is_xpath
 from airflow_provider_apitask.core.messages import Request, Response, cookie_pairs
+from airflow_provider_apitask.core.urls import origin
 from airflow_provider_apitask.core.xml import parse_xml
 
 __all__ = ["SessionAuth", "SessionSettings"]
@@ -31,6 +39,10 @@ class SessionSettings:
     :param lifetime: seconds that a token lives; None, until it is refused.
     :param lifetime_path: where the answer says that.
     :param base_url_path: where the answer names the base URL of the API; None where it stays.
+    :param csrf_url: login form, or another URL, that hands out a CSRF token for the login request; None if it
+        needs none.
+    :param csrf_field: hidden field of the form that holds the token.
+    :param body_with: makes the body of the login request with a CSRF token.
     """
 
     request: Request
@@ -40,6 +52,10 @@ class SessionSettings:
     lifetime: float | None = None
     lifetime_path: str | None = None
     base_url_path: str | None = None
+    csrf: CsrfSettings = field(default_factory=CsrfSettings)
+    csrf_url: str | None = None
+    csrf_field: str | None = None
+    body_with: Callable[[str], bytes | None] | None = field(default=None, repr=False, compare=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -50,11 +66,6 @@ class SessionAuth(TokenAuth):
         super().__init__(**kwargs)
         self._settings = settings
         self.moves_base_url = settings.base_url_path is not None
-
-    @property
-    def login_url(self) -> str:
-        """Where the login is."""
-        return self._settings.request.url
 
     @property
     def secrets(self) -> Iterable[str]:
@@ -76,17 +87,43 @@ class SessionAuth(TokenAuth):
 
     def _obtain(self) -> Generator[Steps, Any, Token]:
         s = self._settings
-        response = yield from self._ask(s.request, _LOGIN)
+        request = s.request if s.csrf_url is None else (yield from self._with_csrf_token(s.csrf_url))
+        response = yield from self._ask(request, _LOGIN)
         # A wrong password is a redirect back to the form with some servers, and a 200 with others.
         if not response.ok and response.status not in (302, 303):
             raise self._refusal(s.request, response, _LOGIN)
-        token = self._found(response, s.token_path)
-        if s.base_url_path is not None:
-            self.base_url = str(self._found(response, s.base_url_path)).rstrip("/")
+        found = self._found(response, s.token_path)
+        token = self._usable(found, f"value at {s.token_path!r}", s.request, response, _LOGIN)
+        base_url = self._moved(response, s.base_url_path) if s.base_url_path is not None else None
         seconds = s.lifetime
         if s.lifetime_path is not None:
             seconds = self._seconds(response, s.lifetime_path)
-        return Token.living(str(token), self._clock(), seconds)
+        self.base_url = base_url
+        return Token.living(token, self._clock(), seconds)
+
+    def _with_csrf_token(self, url: str) -> Generator[Steps, Any, Request]:
+        """Fetch the token that the login request itself needs, as Django's own login does."""
+        s = self._settings
+        asking = token_request(s.request, url, s.csrf)
+        response = yield from self._ask(asking, "the CSRF token of the session login")
+        token = read_token(response, s.csrf, s.csrf_field)
+        if token is None:
+            why = f"there is no {places(s.csrf, s.csrf_field)} in the response"
+            raise self._refusal(asking, response, "the CSRF token of the session login", why)
+        for secret in (token.value, *token.cookies.values()):
+            self._learned(secret)
+        request = with_token(s.request, token, s.csrf, referer=True)
+        return replace(request, body=s.body_with(token.value)) if s.body_with is not None else request
+
+    def _moved(self, response: Response, path: str) -> str:
+        url = str(self._found(response, path)).rstrip("/")
+        try:
+            origin(url)
+        except OriginError:
+            raise self._refusal(
+                self._settings.request, response, _LOGIN, f"what is at {path!r} is not an http(s) URL"
+            ) from None
+        return url
 
     def _seconds(self, response: Response, path: str) -> float:
         try:
@@ -110,15 +147,7 @@ def _find(response: Response, path: str) -> Any:
     if path.startswith("headers."):
         return response.headers.get(path.removeprefix("headers."))
     if path.startswith("cookies."):
-        name = path.removeprefix("cookies.")
-        for line in response.headers.get_all("Set-Cookie"):
-            try:
-                cookie = SimpleCookie(line)
-            except CookieError:
-                continue
-            if name in cookie:
-                return cookie[name].value
-        return MISSING
+        return set_cookies(response).get(path.removeprefix("cookies."), "").strip('"')
     try:
         return compile_path(path).find(parse_xml(response) if is_xpath(path) else parse_json(response))
     except AnswerError:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from airflow_provider_apitask.core.auth.base import Auth
-from airflow_provider_apitask.core.messages import Request
+from airflow_provider_apitask.core.messages import Request, cookie_pairs
 from airflow_provider_apitask.core.urls import add_query
 
 __all__ = ["KEY_PLACES", "ApiKeyAuth", "BasicAuth", "BearerAuth", "HeadersAuth"]
@@ -56,8 +56,10 @@ class HeadersAuth(Auth):
         self._headers = tuple(headers.items())
 
     def signed(self, request: Request) -> Request:
-        """Add the headers."""
-        return request.with_headers(*self._headers)
+        """Add the headers; cookies of the request, such as those of a CSRF token, stay."""
+        cookies = cookie_pairs("; ".join(value for name, value in self._headers if name.lower() == "cookie"))
+        made = request.with_headers(*self._headers)
+        return made.with_cookies({**cookies, **request.cookies}) if cookies else made
 
     @property
     def secrets(self) -> Iterable[str]:

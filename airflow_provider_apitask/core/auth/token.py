@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
-from airflow_provider_apitask.core.auth.base import Auth, Exclusive, Flow, Steps
+from airflow_provider_apitask.core.auth.base import Auth, Exclusive, Flow, Renewal, Steps
 from airflow_provider_apitask.core.errors import ApiTaskError, AuthenticationError, LoginUnavailableError
 from airflow_provider_apitask.core.messages import Request, Response
 from airflow_provider_apitask.core.problem import Redact, describe, status_line
+from airflow_provider_apitask.core.request_spec import is_sendable
 from airflow_provider_apitask.core.retry import is_passing
 
-__all__ = ["Renewal", "Token", "TokenAuth"]
+__all__ = ["MAX_LOGIN_BYTES", "Token", "TokenAuth"]
 
+#: Longest response to a login that is read, bytes.
+MAX_LOGIN_BYTES = 1024 * 1024
 #: A token is renewed this long before it expires, but not before the last tenth of its life, seconds.
 _EARLY = 60.0
 
@@ -38,39 +41,13 @@ class Token:
         return cls(value, now + seconds - min(_EARLY, seconds / 10))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renewal:
-    """Which answers mean that the credential has to be renewed.
-
-    :param codes: HTTP codes; 401 by default. Some servers say 403 or 500.
-    :param login_page: path of a login page; a redirect there means the same.
-    """
-
-    codes: frozenset[int] = frozenset({401})
-    login_page: str | None = None
-
-    def wanted(self, response: Response) -> bool:
-        """Whether this answer refuses the credential."""
-        return response.status in self.codes or self.is_login_page(response)
-
-    def is_login_page(self, response: Response) -> bool:
-        """Whether a redirect leads to the login page."""
-        location = response.headers.get("Location")
-        if self.login_page is None or not location or not 300 <= response.status < 400:
-            return False
-        try:
-            path = urlsplit(urljoin(response.url, location)).path
-        except ValueError:
-            return False  # no URL: said by whoever would follow it
-        return path.rstrip("/") == self.login_page.rstrip("/")
-
-
 class TokenAuth(Auth):
     """Gets a token when there is none, renews it before it expires, and once when it is refused.
 
     :param clock: gives Unix time.
     :param learned: is told each new secret, so that it is masked everywhere.
     :param redact: takes secrets out of what is said of an answer.
+    :param conn_id: of the connection, for messages.
     """
 
     def __init__(
@@ -80,9 +57,11 @@ class TokenAuth(Auth):
         renewal: Renewal | None = None,
         learned: Callable[[str], None] = lambda secret: None,
         redact: Redact = str,
+        conn_id: str = "",
     ) -> None:
         self._clock = clock
-        self._renewal = renewal or Renewal()
+        self._conn_id = conn_id
+        self.renewal = renewal or Renewal()
         self._learned = learned
         self._redact = redact
         self._token: Token | None = None
@@ -94,15 +73,11 @@ class TokenAuth(Auth):
         """Send the request with a token; where that is refused, once more with a new one."""
         token = yield from self._current()
         response: Response = yield self._with(request, token)
-        if self._renewal.wanted(response):
+        if self.renewal.wanted(response):
             # Refused before anything was done, so that any method may go again (RFC 9110 §15.5.2).
             token = yield from self._renewed(token)
             response = yield self._with(request, token)
         return response
-
-    def is_login_page(self, response: Response) -> bool:
-        """Whether a redirect leads to the login page, so that the credential was refused."""
-        return self._renewal.is_login_page(response)
 
     def _current(self) -> Generator[Steps, Any, Token]:
         token = self._token
@@ -160,10 +135,21 @@ class TokenAuth(Auth):
             said = f"{request.method} {request.url} answered {status_line(response)}: {self._redact(why)}"
         return AuthenticationError(
             f"No credential from {what}: {said.rstrip('.')}. "
-            "Check login, secrets and settings of the connection.",
+            f"Check login, secrets and settings of the connection {self._conn_id!r}.",
             status_code=response.status,
             url=request.url,
         )
+
+    def _usable(self, found: Any, name: str, request: Request, response: Response, what: str) -> str:
+        """Return a credential of a response as text.
+
+        :param name: names it in the error; its value is a secret.
+        :raises AuthenticationError: unless a header field can carry it.
+        """
+        text = str(found) if isinstance(found, (str, int, Decimal)) and not isinstance(found, bool) else ""
+        if not is_sendable(text):
+            raise self._refusal(request, response, what, f"its {name} is not a text that a header can carry")
+        return text
 
     def _obtain(self) -> Generator[Steps, Any, Token]:
         """Get a new token.

@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_apitask.core.auth import DigestAuth
 from airflow_provider_apitask.core.errors import AuthenticationError
 from airflow_provider_apitask.core.messages import Request, Response
+from airflow_provider_apitask.core.redaction import Redactor
 from tests.core.helpers import make_response
 
 from .helpers import a_request, pump
@@ -102,6 +103,57 @@ def test_what_is_no_challenge_is_the_answer(headers: dict[str, str]) -> None:
     steps, response = pump(DigestAuth("u", "p").flow(a_request()), answering(answer))
     assert len(steps) == 1
     assert response is answer
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["Digest realm=", 'Digest realm="r", nonce="n", x=', 'Digest realm="r", nonce="n", qop=', "Digest =",
+     'Digest realm="\ud800", nonce="n", algorithm=\u00fc'],
+)  # fmt: skip
+def test_a_challenge_that_a_library_stumbles_over(field: str) -> None:
+    with pytest.raises(AuthenticationError, match="'digest'"):
+        pump(
+            DigestAuth("u", "p").flow(a_request()),
+            answering(make_response(401, None, {"WWW-Authenticate": field})),
+        )
+
+
+def test_a_challenge_that_cannot_be_used_is_forgotten() -> None:
+    auth = DigestAuth("u", "p")
+    with pytest.raises(AuthenticationError, match="algorithm"):
+        pump(auth.flow(a_request()), answering(challenge("ROT13")))
+    assert pump(auth.flow(a_request()), answering(challenge()))[1].status == 200
+
+
+def test_an_error_names_the_unsupported_qop() -> None:
+    answer = make_response(401, None, {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth-int"'})
+    with pytest.raises(AuthenticationError) as caught:
+        pump(DigestAuth("u", "p").flow(a_request()), answering(answer))
+    said = Redactor().line(caught.value.message)
+    for part in ("'digest'", "qop is 'auth-int'", "only 'auth' is supported", "another auth_type"):
+        assert part in said
+    assert "***" not in said
+
+
+@pytest.mark.parametrize("text", ["\u00fc", "\u20ac", "\ud800"])
+def test_other_fields_of_a_response_are_not_looked_at(text: str) -> None:
+    """httpx encodes them as ASCII; a POST that was processed would look as if it had failed."""
+    fields = {"Content-Disposition": f'attachment; filename="{text}.json"'}
+    auth, answer = DigestAuth("u", "p"), make_response(200, None, fields)
+    assert pump(auth.flow(a_request()), lambda request: answer)[1] is answer
+    steps, response = pump(auth.flow(a_request()), answering(challenge(**fields)))
+    assert (len(steps), response.status) == (2, 200)
+
+
+def test_a_realm_that_is_not_ascii() -> None:
+    answer = make_response(401, None, {"WWW-Authenticate": 'Digest realm="B\u00fcro", nonce="n"'})
+    steps, _ = pump(DigestAuth("u", "p").flow(a_request()), answering(answer))
+    assert fields_of(steps[1])["realm"] == "B\u00fcro"
+
+
+def test_a_url_that_is_too_long() -> None:
+    with pytest.raises(AuthenticationError, match="URL"):
+        pump(DigestAuth("u", "p").flow(a_request("GET", f"/{'a' * 70_000}")), answering(challenge()))
 
 
 def test_one_of_several_challenges() -> None:

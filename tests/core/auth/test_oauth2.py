@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_apitask.core.auth import OAuth2Auth, OAuth2Settings
 from airflow_provider_apitask.core.errors import AuthenticationError, LoginUnavailableError
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response
+from airflow_provider_apitask.core.redaction import Redactor
 from tests.core.helpers import make_response
 
 from .helpers import Clock, a_request, pump, purposes, requests_in
@@ -88,7 +89,6 @@ def test_what_is_asked(grant: str, client_auth: str) -> None:
         # Form-urlencoded, so that a colon in the id separates nothing (RFC 6749 §2.3.1).
         assert pair.isascii()
         assert [unquote_plus(part) for part in pair.split(":")] == [ID, SECRET]
-    assert auth.login_url == URL
 
 
 @pytest.mark.parametrize("grant", GRANTS)
@@ -167,7 +167,7 @@ def test_how_long_it_lives(expires_in: Any, lives: float | None) -> None:
 def test_a_lifetime_that_is_junk(expires_in: str) -> None:
     body = f'{{"access_token": "tok-s3cret", "expires_in": {expires_in}}}'.encode()
     auth = oauth2()
-    with pytest.raises(AuthenticationError, match="no answer of a token endpoint") as caught:
+    with pytest.raises(AuthenticationError, match="not a response of a token endpoint") as caught:
         ask(auth, make_response(200, body, content_type="application/json"))
     assert "s3cret" not in caught.value.message, "the body is not shown: there is a token in it"
 
@@ -297,3 +297,42 @@ def test_a_refused_token_is_renewed_once() -> None:
     assert purposes(steps) == ["ENTER", "login", "LEAVE", "submit", "ENTER", "login", "LEAVE", "submit"]
     assert response.status == 200
     assert requests_in(steps)[-1].headers.get_all("Authorization") == ["Bearer tok-2"]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": {"code": 7, "message": "why it is so"}},
+        {"error": ["a", {"b": 1}]},
+        {"error": 7, "error_description": {"a": 1}},
+        {"error": "x", "error_description": ["a"], "error_uri": {}, "state": []},
+        {"access_token": {"a": "tok-s3cret"}},
+        {"access_token": ["tok-s3cret"]},
+        {"access_token": True},
+        {"access_token": "tok-s3cret\nX-Other: 1"},
+        {"access_token": "tok-s3cret\ud800"},
+        {"access_token": "tok-s3cret" * 10_000},
+        {"access_token": "tok-s3cret", "scope": {"a": 1}},
+        [["access_token", "tok-1"]],
+        "tok-1",
+        7,
+        None,
+    ],
+)
+def test_an_odd_answer_is_an_error_of_authentication(answer: Any, status: int) -> None:
+    learned: list[str] = []
+    with pytest.raises(AuthenticationError) as caught:
+        ask(oauth2(learned=learned.append, redact=Redactor().text), make_response(status, answer))
+    assert caught.value.data["status_code"] == status
+    assert "s3cret" not in caught.value.message
+    assert not learned
+
+
+@pytest.mark.parametrize("refresh_token", [{"a": 1}, ["x"], "a\nb", "\ud800", 7])
+def test_an_odd_refresh_token_is_not_used(refresh_token: Any) -> None:
+    auth = oauth2()
+    ask(auth, {**GOOD, "refresh_token": refresh_token})
+    auth._token = None
+    (form,) = ask(auth).forms()
+    assert form["grant_type"] == "client_credentials"

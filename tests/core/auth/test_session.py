@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_apitask.core.auth import SessionAuth, SessionSettings
+from airflow_provider_apitask.core.csrf_token import CsrfSettings
 from airflow_provider_apitask.core.errors import AuthenticationError, LoginUnavailableError, OriginError
 from airflow_provider_apitask.core.exchange import exchange
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response
@@ -232,7 +233,99 @@ def test_a_missing_base_url() -> None:
 def test_nothing_moves_without_a_path() -> None:
     auth = session()
     assert list(auth.ready()) == []
-    assert (auth.moves_base_url, auth.login_url) == (False, LOGIN.url)
+    assert not auth.moves_base_url
+
+
+@pytest.mark.parametrize(
+    "token", [{"a": "s3cret"}, ["s3cret"], True, "s3cret\n", "s3cret\ud800", "s3cret" * 20_000]
+)
+def test_a_token_that_no_header_can_carry(token: Any) -> None:
+    learned: list[str] = []
+    auth = session(learned=learned.append)
+    with pytest.raises(AuthenticationError, match=r"sessionId.*header") as caught:
+        pump(auth.flow(a_request()), server(make_response(200, {"sessionId": token})))
+    assert "s3cret" not in caught.value.message
+    assert not learned
+
+
+def test_a_failed_login_leaves_the_base_url() -> None:
+    auth, _ = moving("na4")
+    with pytest.raises(AuthenticationError, match="serverUrl"):
+        pump(auth.ready(), server(make_response(200, {"sessionId": "t-1", "serverUrl": "na4"})))
+    assert auth.base_url is None
+
+
+# -- a login that needs a CSRF token itself --------------------------------------------------------
+
+FORM = "https://login.example/form"
+DJANGO = CsrfSettings(header="X-CSRFToken", cookie="csrftoken")
+PAGE = """<form><input type='hidden' NAME=csrfmiddlewaretoken value="h-1&amp;2"><input name="u"></form>"""
+
+
+def with_csrf(csrf: CsrfSettings = DJANGO, csrf_field: str | None = None, **fields: Any) -> SessionAuth:
+    return session(
+        "cookies.sid",
+        header="Cookie",
+        template="sid={token}",
+        csrf=csrf,
+        csrf_url=FORM,
+        csrf_field=csrf_field,
+        body_with=lambda token: f"p=1&t={token}".encode(),
+        **fields,
+    )
+
+
+def form(page: str = "", **headers: Any) -> Server:
+    def answer(request: Request) -> Response:
+        if request.purpose is Purpose.CSRF:
+            return make_response(200, page.encode(), headers, content_type="text/html")
+        if request.purpose is Purpose.LOGIN:
+            return make_response(302, None, {"Set-Cookie": "sid=t-1", "Location": "/"})
+        return make_response(200)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("csrf", "csrf_field", "page", "headers", "token"),
+    [
+        (DJANGO, None, "", {"Set-Cookie": "csrftoken=c-1; Path=/"}, "c-1"),
+        (DJANGO, "csrfmiddlewaretoken", PAGE, {"Set-Cookie": "csrftoken=c-1"}, "h-1&2"),
+        (DJANGO, "csrfmiddlewaretoken", "<p>", {"Set-Cookie": "csrftoken=c-1"}, "c-1"),
+        (CsrfSettings(), "csrfmiddlewaretoken", PAGE, {"Set-Cookie": "pre=c-1"}, "h-1&2"),
+        (CsrfSettings(), None, "", {"X-CSRF-Token": "x-1", "Set-Cookie": "pre=c-1"}, "x-1"),
+    ],
+    ids=["cookie", "hidden field", "cookie for want of a field", "session and field", "header"],
+)
+def test_the_login_gets_its_token(
+    csrf: CsrfSettings, csrf_field: str | None, page: str, headers: dict[str, str], token: str
+) -> None:
+    learned: list[str] = []
+    steps, _ = pump(
+        with_csrf(csrf, csrf_field, learned=learned.append).flow(a_request()), form(page, **headers)
+    )
+    assert purposes(steps) == ["ENTER", "csrf", "login", "LEAVE", "submit"]
+    fetch, login, sent = requests_in(steps)
+    assert (fetch.method, fetch.url, fetch.body) == ("GET", FORM, None)
+    assert (login.method, login.url, login.body) == ("POST", LOGIN.url, f"p=1&t={token}".encode())
+    assert login.headers.get(csrf.header) == token
+    assert "=c-1" in (login.headers.get("Cookie") or "")
+    assert login.headers.get("Referer") == "https://login.example/"
+    assert sent.headers.get("Cookie") == "sid=t-1"
+    assert token in learned
+
+
+@pytest.mark.parametrize("csrf_field", [None, "other"])
+def test_a_form_without_a_token(csrf_field: str | None) -> None:
+    with pytest.raises(AuthenticationError, match=r"CSRF token.*no cookie csrftoken") as caught:
+        pump(with_csrf(csrf_field=csrf_field).flow(a_request()), form(PAGE))
+    assert FORM in caught.value.message
+    assert ("form field other" in caught.value.message) is (csrf_field is not None)
+
+
+def test_a_form_that_fails_for_the_moment() -> None:
+    with pytest.raises(LoginUnavailableError, match="CSRF token"):
+        pump(with_csrf().flow(a_request()), lambda request: make_response(503))
 
 
 def test_secrets() -> None:

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+import django  # type: ignore[import-untyped]
 from django.conf import settings  # type: ignore[import-untyped]
 from django.core.cache import cache  # type: ignore[import-untyped]
+from django.core.management import call_command  # type: ignore[import-untyped]
 from django.core.wsgi import get_wsgi_application  # type: ignore[import-untyped]
 from django.http import HttpRequest, HttpResponse, JsonResponse  # type: ignore[import-untyped]
 from django.middleware.csrf import get_token  # type: ignore[import-untyped]
@@ -22,6 +24,7 @@ from django.urls import path  # type: ignore[import-untyped]
 from django.views.decorators.csrf import ensure_csrf_cookie  # type: ignore[import-untyped]
 
 from tests.support.real import Jobs, Reply
+from tests.support.real.csrf_server import PASSWORD, USER
 from tests.support.real.wsgi import WsgiServer
 
 View: TypeAlias = Callable[..., HttpResponse]
@@ -29,15 +32,30 @@ View: TypeAlias = Callable[..., HttpResponse]
 JOBS: Final = Jobs()
 _SECRETS: Final[set[str]] = set()
 _REVOKED: Final[set[str]] = set()
+LOGIN_FORM: Final = "login.html"
+_FORM: Final = "<!DOCTYPE html><form method=post>{% csrf_token %}{{ form }}<button>Log in</button></form>"
 
 
-def configure(*, sap: bool, header: str) -> None:
+def configure(*, sap: bool, header: str, database: str | None) -> None:
     """Set Django up.
 
     :param sap: the token belongs to a server-side session and is fetched by a header; else it is Django's
         default, a cookie that the header has to match.
     :param header: the request header that carries the token.
+    :param database: file of the users, for Django's own login in front of the jobs; None for no login.
     """
+    login: dict[str, Any] = {
+        "INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions"],
+        "DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
+        "LOGIN_URL": "/login/",
+        "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
+        "TEMPLATES": [
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "OPTIONS": {"loaders": [("django.template.loaders.locmem.Loader", {LOGIN_FORM: _FORM})]},
+            }
+        ],
+    }
     settings.configure(
         SECRET_KEY="of a server that lives for a test",
         ALLOWED_HOSTS=["127.0.0.1", "localhost"],
@@ -48,13 +66,22 @@ def configure(*, sap: bool, header: str) -> None:
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.middleware.csrf.CsrfViewMiddleware",
             *([f"{__name__}.fetch"] if sap else []),
+            *([f"{__name__}.login_wall"] if database else []),
         ],
         SESSION_ENGINE="django.contrib.sessions.backends.cache",
         CSRF_USE_SESSIONS=sap,
         CSRF_HEADER_NAME=_meta(header),
         CSRF_FAILURE_VIEW=f"{__name__}.required" if sap else "django.views.csrf.csrf_failure",
         CSRF_HEADER=header,
+        **(login if database else {}),
     )
+    if database:
+        django.setup()
+        call_command("migrate", verbosity=0)
+        from django.contrib.auth import get_user_model, views  # type: ignore[import-untyped]
+
+        get_user_model().objects.create_user(USER, password=PASSWORD)
+        urlpatterns.append(path("login/", views.LoginView.as_view(template_name=LOGIN_FORM)))
 
 
 def rotate() -> None:
@@ -73,6 +100,21 @@ def revocation(get_response: View) -> View:
         if settings.CSRF_COOKIE_NAME in response.cookies:
             _SECRETS.add(response.cookies[settings.CSRF_COOKIE_NAME].value)
         return response
+
+    return middleware
+
+
+def login_wall(get_response: View) -> View:
+    """Middleware: ``login_required`` for everything but the login itself, without a session of its own."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        from django.contrib.auth import get_user
+        from django.contrib.auth.views import redirect_to_login
+
+        request.user = get_user(request)
+        if request.path != settings.LOGIN_URL and not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        return get_response(request)
 
     return middleware
 
@@ -153,7 +195,7 @@ def _obey(server: WsgiServer, command: str) -> Any:
 
 def main(options: dict[str, Any]) -> None:
     """Serve until standard input ends."""
-    configure(sap=options["sap"], header=options["header"])
+    configure(sap=options["sap"], header=options["header"], database=options["database"])
     JOBS.polls, JOBS.seconds = options["polls"], options["seconds"]
     with WsgiServer(get_wsgi_application(), url_scheme=options["url_scheme"]) as server:
         print(server.port, flush=True)

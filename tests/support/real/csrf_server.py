@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     import ssl
     from types import TracebackType
 
-__all__ = ["CsrfServer"]
+__all__ = ["PASSWORD", "USER", "CsrfServer"]
+
+USER, PASSWORD = "robot", "pw-of-robot"
 
 _ROOT: Final = Path(__file__).parents[3]
 _STOP_SECONDS: Final = 10.0
@@ -49,6 +51,8 @@ class CsrfServer(RequestLog):
     :param header: the header of the token, when it is not that of the style.
     :param polls: how many status requests are answered ``running``.
     :param seconds: when given, the time a job runs instead.
+    :param login: whether Django's own login stands before everything: the form at ``/login/`` with a hidden
+        token, which ``/jobs/`` redirects to without a session.
     :param ssl_context: speak TLS. Django then asks unsafe requests for a Referer of its own origin, too.
     """
 
@@ -59,6 +63,7 @@ class CsrfServer(RequestLog):
         header: str | None = None,
         polls: int = 2,
         seconds: float | None = None,
+        login: bool = False,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.header = header or {"django": "X-CSRFToken", "sap": "X-CSRF-Token"}[style]
@@ -72,6 +77,8 @@ class CsrfServer(RequestLog):
         }
         self._ssl_context = ssl_context
         self._stack = ExitStack()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory()) if login else None
+        self._options["database"] = str(Path(folder) / "users.sqlite3") if folder else None
         self._talk = threading.Lock()
         self._port = 0
 
