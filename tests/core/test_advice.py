@@ -12,7 +12,6 @@ from airflow_provider_apitask.core.auth import BasicAuth, DriverAuth, NoAuth, Re
 from airflow_provider_apitask.core.errors import AuthenticationError, RequestFailedError
 from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import Purpose, Request, Response
-
 from airflow_provider_apitask.core.problem import describe
 
 from .auth.helpers import a_request, pump
