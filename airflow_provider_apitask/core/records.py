@@ -17,6 +17,9 @@ from airflow_provider_apitask.core.errors import ParameterError
 __all__ = ["OPERATION_TYPE", "RECORD_VERSION", "OperationRecord", "OperationStatus", "Owner", "Subtype"]
 
 RECORD_VERSION = 1
+_MAX_TEXT_CHARS = 10_000
+#: The year 10000, Unix time.
+_END_OF_TIME = 253_402_300_800
 #: ``operation_type`` of all records of this package.
 OPERATION_TYPE = "api_call"
 
@@ -135,6 +138,21 @@ class OperationRecord:
             )
         names = {field.name for field in fields(cls)}
         given = {str(name): value for name, value in record.items() if name in names}
+        for field in fields(cls):
+            if field.name in given and not _fits(given[field.name], str(field.type)):
+                raise ParameterError(f"The operation record has an invalid {field.name}.", parameter="record")
         given["subtype"] = Subtype(given["subtype"])
         given["status"] = OperationStatus(given["status"])
         return cls(**given)
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether a value is of the type of a field, and such that a database and a date can hold it."""
+    kind, _, optional = annotation.partition(" | ")
+    if value is None:
+        return bool(optional)
+    if kind == "int":
+        return isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 2**63
+    if kind == "float":
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
+    return isinstance(value, str) and len(value) <= _MAX_TEXT_CHARS

@@ -11,20 +11,16 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.bodies import is_binary
 from airflow_provider_apitask.core.errors import (
     AnswerError,
-    ParameterError,
     ResultTooLargeError,
     StorageError,
 )
 from airflow_provider_apitask.core.exact_json import json_text
-from airflow_provider_apitask.core.redaction import Redactor
+from airflow_provider_apitask.operators.places import place_of
 from airflow_provider_apitask.triggers.handover import for_xcom
 
 if TYPE_CHECKING:
@@ -45,58 +41,6 @@ _JSONL_TYPE = "application/x-ndjson"
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
-class _Place(Protocol):
-    """Where something is written before it has its name."""
-
-    def open(self, mode: str) -> BinaryIO: ...
-    def commit(self) -> None: ...
-    def remove(self) -> None: ...
-
-
-class _File:
-    """A file of this machine; ``os.replace`` puts it in place in one step."""
-
-    resumable = True
-
-    def __init__(self, path: Path, unique: str) -> None:
-        self._path = path
-        self._part = path.with_name(f".{path.name}.{unique}.part")
-
-    def open(self, mode: str) -> BinaryIO:
-        if not self._part.parent.exists():
-            self._part.parent.mkdir(parents=True, exist_ok=True)
-        return cast("BinaryIO", self._part.open(mode))
-
-    def commit(self) -> None:
-        self._part.replace(self._path)
-
-    def remove(self) -> None:
-        self._part.unlink(missing_ok=True)
-
-
-class _Object:
-    """An object of a storage: written beside the target, then moved within the storage."""
-
-    resumable = False
-
-    def __init__(self, url: str, unique: str) -> None:
-        from airflow.sdk import ObjectStoragePath
-
-        self._path = ObjectStoragePath(url)
-        self._part: Any = self._path.with_name(f".{self._path.name}.{unique}.part")
-
-    def open(self, mode: str) -> BinaryIO:
-        return cast("BinaryIO", self._part.open(mode))
-
-    def commit(self) -> None:
-        # Both are in one storage. Not Path.rename, which refuses a target that is there already.
-        self._path.fs.mv(self._part.path, self._path.path)
-
-    def remove(self) -> None:
-        if self._part.exists():
-            self._part.unlink()
-
-
 class Output:
     """The result of one call on its way to a storage; also the sink of its answer.
 
@@ -110,7 +54,7 @@ class Output:
     def __init__(self, path: str, *, limit: int | None = None, unique: str) -> None:
         self.path = path
         self.limit = limit
-        self._place = _place(path, unique)
+        self._place = place_of(path, unique)
         self._file: BinaryIO | None = None
         #: Whether there is something that is not in its place yet.
         self._pending = False
@@ -127,7 +71,7 @@ class Output:
         self._close()
         self._digest, self._size = hashlib.sha256(), 0
         self._pending = True
-        self._file = self._do("opened", lambda: self._place.open("wb"))
+        self._file = self._do("opened", self._place.open)
         return self
 
     def write(self, data: bytes) -> None:
@@ -149,11 +93,11 @@ class Output:
 
         :param items: lines that it must have; more are cut off.
         """
-        if not getattr(self._place, "resumable", False):
-            return False
         try:
-            file = self._place.open("r+b")
+            file = self._place.reopen()
         except OSError:
+            return False
+        if file is None:
             return False
         digest, size = _first_lines(file, items)
         if digest is None:
@@ -173,7 +117,7 @@ class Output:
             self.begin()
         for item in items:
             self.write(_line(item))
-        if (file := self._file) is not None and getattr(self._place, "resumable", False):
+        if (file := self._file) is not None and self._place.resumable:
             self._do("written", file.flush)
 
     # -- the end -----------------------------------------------------------------------------
@@ -222,27 +166,6 @@ class Output:
                 f"output_path: {self.path} could not be {what}: {why or type(error).__name__}.",
                 path=self.path,
             ) from None
-
-
-def _place(path: str, unique: str) -> Any:
-    scheme = urlsplit(path).scheme if "://" in path else ""
-    name = path.rpartition("/")[2]
-    if not name or name in (".", "..") or "\0" in path:
-        raise ParameterError(
-            f"output_path must name a file, and {checks.shown(path)} names none: a name must follow the last "
-            "slash.",
-            parameter="output_path",
-        )
-    if scheme in ("", "file", "local"):
-        return _File(Path(unquote(urlsplit(path).path) if scheme else path), unique)
-    try:
-        return _Object(path, unique)
-    except Exception as error:  # noqa: BLE001 - whatever fsspec or a connection raises
-        raise ParameterError(
-            f"output_path: there is no storage for {scheme}:// ({Redactor().line(str(error))}); its "
-            "provider, such as apache-airflow-providers-amazon[s3fs] for s3, may not be installed.",
-            parameter="output_path",
-        ) from None
 
 
 def _first_lines(file: BinaryIO, count: int) -> tuple[Any, int]:

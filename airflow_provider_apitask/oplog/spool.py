@@ -101,17 +101,17 @@ def _flush(
 
 
 def _move(kept: SpoolFile, engine: Engine, until: float | None) -> int:
-    from sqlalchemy import exc
-
     moved = 0
     while batch := kept.batch(_BATCH):
         for number in [number for number, record in batch if record is None]:
-            kept.reject(number, "It is of another version of this package.")
+            kept.reject(number, "Not an operation record of this version of the package.")
         good = [(number, record) for number, record in batch if record is not None]
         try:
             with engine.begin() as connection:
                 write(connection, [record for _, record in good])
-        except (exc.DataError, exc.IntegrityError):
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
             _move_singly(kept, engine, good)
         kept.remove([number for number, _ in good])
         kept.renew(time.time())
@@ -123,15 +123,24 @@ def _move(kept: SpoolFile, engine: Engine, until: float | None) -> int:
 
 def _move_singly(kept: SpoolFile, engine: Engine, batch: list[tuple[int, OperationRecord]]) -> None:
     """Write what the database takes; what it refuses is put aside."""
-    from sqlalchemy import exc
-
     for number, record in batch:
         try:
             with engine.begin() as connection:
                 write(connection, [record])
-        except (exc.DataError, exc.IntegrityError) as error:
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
             log.warning("The database refuses a record, it is put aside: %s", _why(error))
             kept.reject(number, _why(error))
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a record cannot be written, in contrast to a database that cannot be reached."""
+    from sqlalchemy import exc
+
+    if isinstance(error, exc.DBAPIError):
+        return isinstance(error, (exc.DataError, exc.IntegrityError))
+    return isinstance(error, (exc.StatementError, ValueError, TypeError, OverflowError))
 
 
 def _why(error: Exception) -> str:

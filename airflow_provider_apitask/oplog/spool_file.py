@@ -8,12 +8,15 @@ committed it; that this may happen twice is why a database keeps each ``record_i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import secrets
 import socket
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +35,8 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS holder (
     id INTEGER PRIMARY KEY CHECK (id = 1), host TEXT NOT NULL, pid INTEGER NOT NULL, begun TEXT NOT NULL);
 """
+#: Most rejected records that are kept.
+_REJECTED = 1000
 #: Seconds that another process is waited for.
 _BUSY = 5.0
 #: Seconds that the flush of one process keeps the others from it, from its last sign of life.
@@ -47,7 +52,7 @@ _HANDED_OVER = 600.0
 class SpoolFile:
     """One such file; opened for each use, as a connection does not survive a fork.
 
-    :param path: made at its first use, readable by user and group alone.
+    :param path: made at its first use, readable by its user alone.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,6 +82,10 @@ class SpoolFile:
             moved = "INSERT OR REPLACE INTO rejected SELECT seq, body, ? FROM records WHERE seq = ?"
             db.execute(moved, (why[:1000], number))
             db.execute("DELETE FROM records WHERE seq = ?", (number,))
+            db.execute(
+                "DELETE FROM rejected WHERE seq NOT IN (SELECT seq FROM rejected ORDER BY seq DESC LIMIT ?)",
+                (_REJECTED,),
+            )
 
     def count(self) -> int:
         """How many records wait."""
@@ -97,7 +106,7 @@ class SpoolFile:
         if not self.path.exists():
             return False
         with self._open() as db:
-            state = dict(db.execute("SELECT name, value FROM state").fetchall())
+            state = dict(db.execute("SELECT name, CAST(value AS REAL) FROM state").fetchall())
             lease, retry_at = state.get("lease_until", 0.0), state.get("retry_at", 0.0)
             if _is_held(db, lease, now):
                 return False
@@ -121,9 +130,9 @@ class SpoolFile:
         if not self.path.exists():
             return False
         with self._open() as db:
-            lease = db.execute("SELECT value FROM state WHERE name = 'lease_until'").fetchone()
+            lease = _value(db, "lease_until")
             waits = db.execute("SELECT 1 FROM records LIMIT 1").fetchone() is not None
-            return waits and _is_held(db, lease[0] if lease else 0.0, now)
+            return waits and _is_held(db, lease, now)
 
     def renew(self, now: float) -> None:
         """Say that the flush gets on."""
@@ -138,8 +147,7 @@ class SpoolFile:
     def fail(self, now: float) -> int:
         """Say that the database cannot be reached; how often in a row."""
         with self._open() as db:
-            found = db.execute("SELECT value FROM state WHERE name = 'failures'").fetchone()
-            failures = self._failed(db, now, found[0] if found else 0.0)
+            failures = self._failed(db, now, _value(db, "failures"))
             _set(db, lease_until=0.0)
             return failures
 
@@ -173,14 +181,37 @@ class SpoolFile:
             db.executemany("DELETE FROM running WHERE record_id = ?", [(r.record_id,) for r in records])
             db.executemany("INSERT INTO records (body) VALUES (?)", [(_text(record),) for record in records])
 
+    def _check(self) -> None:
+        """Make the file, or refuse what another user may have put there.
+
+        :raises OSError: for a link, and for anything but a regular file.
+        """
+        try:
+            mode = self.path.lstat().st_mode
+        except FileNotFoundError:
+            self._make()
+            mode = self.path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "The spool is not a regular file", str(self.path))
+
+    def _make(self) -> None:
+        # Closed before it has its name: to close a file ends the locks that SQLite has on it in this process.
+        new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}.new")
+        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        try:
+            with suppress(FileExistsError):  # another process was faster
+                os.link(new, self.path)
+        finally:
+            new.unlink()
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection, and a transaction that is committed at the end."""
-        new = not self.path.exists()
+        self._check()
         db = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None)
+        # What cannot be decoded must not keep others from being read.
+        db.text_factory = lambda data: data.decode("utf-8", "replace")
         try:
-            if new:
-                self.path.chmod(0o660)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             if db.execute("PRAGMA user_version").fetchone()[0] != 1:
@@ -201,13 +232,15 @@ def _is_held(db: sqlite3.Connection, lease: float, now: float) -> bool:
     # A clock that was set back must not lock everybody out.
     if not now < lease <= now + _LEASE:
         return False
-    holder = db.execute("SELECT host, pid, begun FROM holder").fetchone()
+    holder = db.execute("SELECT host, CAST(pid AS INTEGER), begun FROM holder").fetchone()
     return holder is None or holder[0] != socket.gethostname() or _alive(holder[1], holder[2])
 
 
 def _bury(db: sqlite3.Connection, now: float) -> None:
     """Log what processes had under way that are dead."""
-    rows = db.execute("SELECT record_id, body, host, pid, begun, touched FROM running").fetchall()
+    # SQLite keeps a value of any type in a column of any type.
+    columns = "record_id, body, host, CAST(pid AS INTEGER), begun, CAST(touched AS REAL)"
+    rows = db.execute(f"SELECT {columns} FROM running").fetchall()  # noqa: S608 - of constants
     alive: dict[tuple[str, int, str], bool] = {}
     buried = []
     for record_id, body, host, pid, begun, touched in rows:
@@ -222,6 +255,11 @@ def _bury(db: sqlite3.Connection, now: float) -> None:
     db.executemany("DELETE FROM running WHERE record_id = ?", [(record_id,) for record_id, _ in buried])
 
 
+def _value(db: sqlite3.Connection, name: str) -> float:
+    found = db.execute("SELECT CAST(value AS REAL) FROM state WHERE name = ?", (name,)).fetchone()
+    return float(found[0]) if found else 0.0
+
+
 def _set(db: sqlite3.Connection, **values: float) -> None:
     db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", list(values.items()))
 
@@ -231,10 +269,10 @@ def _text(record: OperationRecord) -> str:
 
 
 def _record(body: str) -> OperationRecord | None:
-    """The record, None for one of another version of this package."""
+    """Return the record, None for one of another version of this package, or for anything else."""
     try:
         return OperationRecord.from_dict(json.loads(body))
-    except (ApiTaskError, KeyError, TypeError, ValueError):
+    except (ApiTaskError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
@@ -256,5 +294,5 @@ def _begun(pid: int) -> str | None:
 
     try:
         return str(psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
+    except (psutil.Error, ValueError, OverflowError):
         return None

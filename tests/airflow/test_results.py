@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import os
+import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_apitask import ApiCallOperator, Pagination, exceptions
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.operators import output
+from airflow_provider_apitask.operators import places
 from airflow_provider_apitask.operators.output import Output
 from tests.airflow.helpers import FAST, Comms, KilledError, TaskInstance, call, context_for, needs_store, run
 from tests.support import Answer, Recorded
@@ -217,11 +219,13 @@ def test_a_disk_that_is_full(jobs: JobServer, tmp_path: Path, monkeypatch: pytes
         def write(self, data: Any) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def full(self: Any, mode: str) -> Any:
-        self._part.touch()
+    opened = places._File.open
+
+    def full(self: Any) -> Any:
+        opened(self).close()
         return Full()
 
-    monkeypatch.setattr(output._File, "open", full)
+    monkeypatch.setattr(places._File, "open", full)
     jobs.on("GET", "/data", Answer(size=500_000))
     error = failing(exceptions.StorageError, output_path=str(tmp_path / "x"))
     assert "x could not be written: No space left on device" in error.message
@@ -246,12 +250,68 @@ def _post(path: Path) -> Any:
     return task.execute(context_for(task))
 
 
-def test_a_target_that_is_a_folder(jobs: JobServer, tmp_path: Path) -> None:
-    jobs.on("GET", "/data", Answer(text="a"))
-    (tmp_path / "x").mkdir()
-    error = failing(exceptions.StorageError, output_path=str(tmp_path / "x"))
-    assert "could not be moved into place" in error.message
+def _make(path: Path, kind: str) -> None:
+    if kind == "a directory":
+        path.mkdir()
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a symbolic link":
+        path.symlink_to(path.with_name("elsewhere"))
+    else:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+
+
+@pytest.mark.parametrize("kind", ["a directory", "a FIFO", "a socket", "a symbolic link"])
+def test_only_a_regular_file_is_replaced(jobs: JobServer, tmp_path: Path, kind: str) -> None:
+    _make(tmp_path / "x", kind)
+    error = failing(exceptions.ParameterError, output_path=str(tmp_path / "x"))
+    assert f"{tmp_path}/x is {kind}, and only a regular file is replaced" in error.message
+    assert jobs.history == []
     assert names(tmp_path) == ["x"]
+
+
+def test_what_takes_the_place_of_the_target_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    made = Output(str(tmp_path / "x"), unique="a").begin()
+    _make(tmp_path / "x", "a FIFO")
+    with pytest.raises(exceptions.StorageError, match=r"could not be moved into place: .* is a FIFO"):
+        made.commit()
+    assert stat.S_ISFIFO((tmp_path / "x").lstat().st_mode)
+
+
+def test_the_file_is_private_and_no_name_can_be_guessed(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("old")
+    parts = []
+    for _ in range(2):
+        made = Output(str(tmp_path / "x"), unique="a").begin()
+        parts += [name for name in names(tmp_path) if name.endswith(".part")]
+        made.write(b"new")
+        made._close()  # as the end of its process does
+    assert len(set(parts)) == 2
+    assert [name for name in names(tmp_path) if name in parts] == parts[1:], "the first one is removed"
+    made.begin().write(b"new")
+    made.commit()
+    assert (tmp_path / "x").read_text() == "new"
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a symbolic link", "a hard link"])
+def test_what_somebody_else_has_put_there_is_not_gone_on_with(tmp_path: Path, kind: str) -> None:
+    other = tmp_path / "other"
+    other.write_text("1\n2\n")
+    planted = tmp_path / ".x.a.0123.part"
+    if kind == "a FIFO":
+        os.mkfifo(planted)
+    elif kind == "a symbolic link":
+        planted.symlink_to(other)
+    else:
+        planted.hardlink_to(other)
+    made = Output(str(tmp_path / "x"), unique="a")
+    assert not made.continues(1)
+    made.write_items([3])
+    made.commit()
+    assert (tmp_path / "x").read_text() == "3\n"
+    assert other.read_text() == "1\n2\n"
 
 
 @pytest.mark.parametrize("path", ["nowhere://bucket/x", "/tmp/", "s3://", "file:///", "x/.."])
