@@ -214,13 +214,16 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def crash_stack(folder: Path) -> Iterator[CrashStack]:
-    """Start everything; end it, and drop the database, when the block is left."""
+def crash_stack(folder: Path, env: Mapping[str, str] = QUICK_TO_NOTICE) -> Iterator[CrashStack]:
+    """Start everything; end it, and drop the database, when the block is left.
+
+    :param env: settings of Airflow, as environment variables
+    """
     (folder / "config").mkdir(parents=True)
     (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS, encoding="utf-8")
     with metadata_database(folder) as database, CrashServer() as server, Services() as services:
         connection = {"conn_type": "apitask", "host": server.url, "extra": {"allow_http": True}}
-        env = {**QUICK_TO_NOTICE, **database.env, "AIRFLOW_CONN_CRASH": json.dumps(connection)}
+        env = {**env, **database.env, "AIRFLOW_CONN_CRASH": json.dumps(connection)}
         airflow = ComponentAirflow(services, folder, DAGS, env=env, database_url=database.url, triggerers=2)
         airflow.start(BOOT_TIMEOUT)
         try:

@@ -16,6 +16,7 @@ JOB = {
     "status_request": "/jobs/{job_id}",
     "cancel_request": {"method": "DELETE"},
     "poll_interval": 0.5,
+    "defer_after": 0,
 }
 LIMITS: dict[str, dict[str, Any]] = {
     "none": {"job": JOB},

@@ -12,7 +12,7 @@ from airflow_provider_apitask import ApiCallOperator, ApiStatusSensor
 LIMIT = 25  # seconds
 POLLS = 50
 
-JOB = {"job_id": "$.id", "status_request": "/jobs/{job_id}", "poll_interval": 0.5}
+JOB = {"job_id": "$.id", "status_request": "/jobs/{job_id}", "poll_interval": 0.5, "defer_after": 0}
 CLOCKS: dict[str, dict[str, Any]] = {
     "execution_timeout": {"job": JOB, "execution_timeout": timedelta(seconds=LIMIT)},
     "deadline": {"job": {**JOB, "deadline": LIMIT}},
@@ -35,6 +35,7 @@ with DAG(dag_id="clocks", schedule=None, default_args={"retries": 0}) as dag:
         api_conn_id="crash",
         job_id="{{ dag_run.conf['job_id'] }}",
         status_request="/jobs/{job_id}",
+        job={"defer_after": 0},
         deferrable=True,
         poke_interval=0.5,
         timeout=LIMIT,

@@ -18,6 +18,7 @@ FOLLOW = {
     "status_request": "/jobs/{job_id}",
     "cancel_request": {"method": "DELETE"},
     "poll_interval": 0.5,
+    "defer_after": 0,
     "not_found_grace": 0,
     "status_grace": 60,
 }
