@@ -22,7 +22,7 @@ with DAG(dag_id="example_ogc_start_and_wait", schedule=None, tags=["example"]):
         api_conn_id="pygeoapi",
         endpoint="/processes/slow/execution",
         headers={"Prefer": "respond-async"},
-        body={"inputs": {"seconds": 4}},
+        body={"inputs": {"seconds": 12}},
         mode="async",
         wait_for_completion=False,
     )

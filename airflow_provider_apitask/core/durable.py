@@ -8,14 +8,18 @@ try reads from it where the job stands:
 the record says                the new try
 =============================  ====================================================================
 nothing                        submits
-a submit whose outcome is      sends it again where that is safe (the same idempotency key, or an
-not known                      idempotent method), looks the job up (``job.reconcile``), else ends as
+a submission with an unknown   resends it if that is safe (the same idempotency key, or an idempotent
+outcome                        method), looks the job up (``job.reconcile``), else ends as
                                SUBMIT_UNKNOWN
 a job, its end not known       asks for its status: running, it is waited for; succeeded, its result is
                                fetched; failed, another one is submitted
 the server said that it failed submits another one
 the server does not know it    by ``job.on_lost``: asks for it once more before it submits another one
 =============================  ====================================================================
+
+Of a synchronous request the intent alone is kept, and only if resending it is unsafe. The intent stays
+after a good response: the result is lost with its process, and sending the request again would repeat its
+effect. A response that says "not accepted" removes it.
 
 A user's Clear starts another job, and cancels the one of before if that still runs. It is told from
 a retry by the *generation*: Airflow raises the number of tries when it clears a task that is not
@@ -28,7 +32,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from airflow_provider_apitask.core.call import Call
+from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.callback import alone
 from airflow_provider_apitask.core.errors import (
     ApiTaskError,
@@ -52,6 +56,7 @@ __all__ = [
     "Start",
     "as_waiting",
     "begin",
+    "can_resend",
     "first_state",
     "is_notable",
     "may_run",
@@ -60,11 +65,9 @@ __all__ = [
 ]
 
 RECORD_VERSION = 1
-#: Fields of a state on which it depends what a later try does.
-_NOTABLE = (
-    *("phase", "intent_at", "submitted_at", "submission", "job_id", "status_url", "cancel", "error"),
-    "paging",
-)
+#: Fields of a state that decide what a later try does: before there is a job or a page, and from then on.
+_NOTABLE_BEFORE = ("intent_at", "submitted_at", "submission", "paging")
+_NOTABLE = (*_NOTABLE_BEFORE, "phase", "job_id", "status_url", "cancel", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +137,7 @@ def begin(record: Record | None, call: Call, generation: int) -> Start:
 def _cleared(record: Record, call: Call, submission: int) -> Start:
     """Another job, in the place of the one that the record knows."""
     old, event = record.state, None
-    if old.submitted_at is None and old.intent_at is not None:
+    if call.mode is Mode.ASYNC and old.submitted_at is None and old.intent_at is not None:
         told = (
             "The task was cleared while it was not known whether its submit had been taken: that job may run."
         )
@@ -157,10 +160,22 @@ def first_state(call: Call, submission: int) -> State:
 
 
 def is_notable(old: State | None, new: State) -> bool:
-    """Whether a change must be recorded: what a later try does depends on it."""
+    """Whether a change must be recorded: what a later try does depends on it.
+
+    :param old: the state that is recorded; None if nothing is.
+    """
     if old is None:
         return True
-    return any(getattr(old, name) != getattr(new, name) for name in _NOTABLE)
+    names = _NOTABLE if new.submitted_at or new.paging or old.paging else _NOTABLE_BEFORE
+    return any(getattr(old, name) != getattr(new, name) for name in names)
+
+
+def can_resend(method: str, key: object) -> bool:
+    """Whether a request can be sent again without repeating its effect.
+
+    :param key: by which the server recognizes the request; None without one.
+    """
+    return key is not None or method in IDEMPOTENT_METHODS
 
 
 def still_unseen(state: State) -> bool:
@@ -256,12 +271,20 @@ def as_waiting(state: State) -> State:
 
 
 def _unknown(state: State, call: Call) -> Move:
-    """A submit was sent, and nobody has seen an answer."""
+    """Resend a submission whose outcome is unknown, look its job up, or end the call."""
+    method = call.request.method
+    if call.mode is Mode.SYNC:
+        message = (
+            f"An earlier try of this task sent the {method} and ended before its result was stored. The "
+            f"server may have processed the request: sending the {method} again could repeat its effect, so "
+            "it was not sent again. Check on the server whether it took effect, then clear the task to send "
+            "it again."
+        )
+        return ended(state, Phase.SUBMIT_UNKNOWN, SubmitUnknownError(message, method=method))
     told = (
         "An earlier try of this task ended while its submit was under way, so the job may have been started."
     )
-    method = call.request.method
-    if state.idempotency_key is not None or method in IDEMPOTENT_METHODS:
+    if can_resend(method, state.idempotency_key):
         same = "idempotency key" if state.idempotency_key is not None else f"{method}, which may be repeated"
         again = Event(EventKind.RETRYING, f"{told} It is sent again with the same {same}.")
         # Still in doubt until the server has taken it: another try after this one needs the same key.

@@ -104,6 +104,9 @@ class AsyncJob(ValueObject):
         ``{status_url}``, the URL that is polled. A relative one belongs to the answer's URL. The first one
         that an answer gives is shown at the task as "Remote job", without user info, credentials and
         signatures. By default none.
+    :param defer_after: seconds for which a deferrable task polls on the worker before it defers, 5 by
+        default, so that a short job does not pay for a deferral. It defers earlier if no poll is due within
+        that time; 0 defers at once.
     :param initial_delay: seconds before the first check, 0 by default.
     :param poll_interval: seconds between checks, 15 by default. A ``Retry-After`` of the server
         is obeyed instead, between one second and ``max_poll_interval``.
@@ -156,6 +159,7 @@ class AsyncJob(ValueObject):
     progress_path: str | None = None
     message_path: str | None = None
     link_path: str | None = None
+    defer_after: Seconds = 5
     initial_delay: Seconds = 0
     poll_interval: Seconds = 15
     poll_factor: Number = 1.0
@@ -180,6 +184,7 @@ class AsyncJob(ValueObject):
             "extract": checks.mapping(self.extract, "job.extract"),
             "status_path": checks.paths(self.status_path, "job.status_path"),
             "unknown_status": checks.choice(self.unknown_status, "job.unknown_status", ("fail", "running")),
+            "defer_after": checks.number(self.defer_after, "job.defer_after"),
             "initial_delay": checks.number(self.initial_delay, "job.initial_delay"),
             "poll_interval": checks.number(self.poll_interval, "job.poll_interval", above=True),
             "poll_factor": checks.number(self.poll_factor, "job.poll_factor", minimum=1),

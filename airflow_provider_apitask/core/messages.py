@@ -200,6 +200,7 @@ class Failure(StrEnum):
     INVALID = "the answer is not valid HTTP"
     BODY = "its body could not be read"
     LOGIN = "there are no credentials for the moment"
+    UNEXPECTED = "the request ended with an unexpected error"
 
 
 @dataclass(frozen=True, slots=True)

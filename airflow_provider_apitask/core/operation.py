@@ -44,7 +44,7 @@ from airflow_provider_apitask.core.callback import (
 )
 from airflow_provider_apitask.core.cancel import begin_cancel, left_alone, not_cancelled, read_cancel
 from airflow_provider_apitask.core.durable import first_state, submit_anew
-from airflow_provider_apitask.core.errors import ApiTaskError, OriginError, error_from_dict
+from airflow_provider_apitask.core.errors import ApiTaskError, OriginError, StorageError, error_from_dict
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.explain import not_explained, read_explain
 from airflow_provider_apitask.core.ledger import Entry, Ledger
@@ -256,6 +256,9 @@ class Operation:
             raise RuntimeError("receive() was called without a request from step().")
         before = self.state
         if isinstance(inbound, ApiTaskError):
+            if not isinstance(inbound, StorageError):
+                # A redirect or a 401 came before it: this submission was not processed.
+                self.state = replace(self.state, intent_at=self._doubt)
             event = self._make(_not_sent(self.state, inbound))
             self._account(self._sent, inbound, now, before)
             return event

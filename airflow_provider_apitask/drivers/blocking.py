@@ -31,7 +31,7 @@ from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
 from airflow_provider_apitask.drivers.watching import Observe, Watched, body_length
 from airflow_provider_apitask.drivers.wire import UnusableError, checked_headers, wire_headers
 
-__all__ = ["BlockingTransport", "OpenSink", "drive"]
+__all__ = ["BlockingTransport", "BriefWait", "OpenSink", "drive"]
 
 _CHUNK = 64 * 1024
 #: The same for an answer that goes to a sink: fewer pieces cost less.
@@ -62,6 +62,26 @@ def drive(
         elif event := operation.receive(send(step.request), clock()):
             on_event(event)
     return None
+
+
+class BriefWait:
+    """A sleep for a worker that polls for a while before it defers.
+
+    :param seconds: after which it is over; earlier if the next poll is due later than that.
+    :param sleep: one that can end early, such as by a callback, is not cut short by a later poll.
+    """
+
+    def __init__(self, seconds: float, sleep: Callable[[float], None] | None = None) -> None:
+        self._ends = time.monotonic() + seconds
+        self._sleep = sleep
+        self.over = seconds <= 0
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or note that it is over."""
+        left = self._ends - time.monotonic()
+        self.over = left <= 0 or (seconds > left and self._sleep is None)
+        if not self.over:
+            (self._sleep or time.sleep)(min(seconds, left))
 
 
 class BlockingTransport:

@@ -74,8 +74,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         status cannot be asked for, the callback tells how it ended. By default no callback.
     :param wait_for_completion: False ends the task when the job is submitted and returns the
         submit's answer; an ``ApiStatusSensor`` can wait for the job with its handle.
-    :param deferrable: wait on the triggerer rather than on the worker; True by default for async
-        mode.
+    :param deferrable: wait on the triggerer rather than on the worker, after ``job.defer_after`` seconds;
+        True by default for async mode.
     :param retry_count: how often the submit is sent again at most within this try of the task,
         where that is safe; 0 by default. (``retries`` and ``retry_delay`` are Airflow's.)
     :param retry_wait: seconds before the first of these, 1 by default; with jitter; a ``Retry-After`` is
@@ -89,7 +89,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         one for each try; or the key itself, a template. None by default. With a key, a submit whose
         answer was lost is sent again.
     :param idempotency_header: header field that carries the key, ``Idempotency-Key`` by default; None
-        where it is put elsewhere, such as into the body by a template.
+        where it is put elsewhere, such as into the body by a template, or if the request may be repeated.
     :param require_csrf_token: fetch a CSRF token before each unsafe request and send it along, with
         the cookies it came with; False by default. Header and cookie are named by the connection.
     :param csrf_token_endpoint: where the token is fetched; by default the URL of the request itself.
@@ -331,9 +331,11 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             self._leave_handle(context, run.state)
             if not self.wait_for_completion:
                 return for_xcom(submit_value(run.last))
+            defers = self.deferrable and self._watch is None
+            if defers:
+                run.poll_before_deferral(transport)
             run.called_back(transport)
-            waits = run.state.phase.waiting and not run.killed
-            if self.deferrable and waits and self._watch is None:
+            if defers and run.state.phase.waiting and not run.killed:
                 self._defer(run)
         try:
             value = run.finish(transport)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.durable import Record, is_notable
 from airflow_provider_apitask.core.errors import ApiTaskError
+from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.triggers.handover import plain_json
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from airflow_provider_apitask.core.state import State
 
 __all__ = ["RECORD_KEY", "Journal"]
 
@@ -26,14 +25,15 @@ class Journal:
     """Reads and writes the record of one task instance.
 
     :param context: of the task.
+    :param eager: record the state before anything is sent too.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, eager: bool = True) -> None:
         ti: Any = context["ti"]
         # Airflow raises the number of tries when a user clears the task, and at no other time.
         self.generation = int(getattr(ti, "max_tries", 0) or 0)
         self._store: Any = context.get("task_state_store")
-        self._written: State | None = None
+        self._written: State | None = None if eager else State()
         self._cleared = False
 
     @property
@@ -46,6 +46,8 @@ class Journal:
         if self._store is None:
             return None
         found = self._store.get(RECORD_KEY)
+        if found is not None:
+            self._written = None  # whatever it says, the next state replaces it
         try:
             record = Record.from_dict(found)
         except ApiTaskError as error:
@@ -58,8 +60,9 @@ class Journal:
         return record
 
     def intend(self, state: State) -> None:
-        """Record that the submit is about to be sent; what goes wrong here goes before the submit."""
-        self._write(state)
+        """Record that the submission is about to be sent; an error here prevents the submission."""
+        if state != self._written:
+            self._write(state)
 
     def note(self, state: State) -> None:
         """Record where the call stands, where that matters to a later try."""

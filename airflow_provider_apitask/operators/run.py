@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apitask.core.call import Call, Mode
 from airflow_provider_apitask.core.callback import alone
-from airflow_provider_apitask.core.durable import Record, as_waiting, begin, may_run, still_unseen
+from airflow_provider_apitask.core.durable import (
+    Record,
+    as_waiting,
+    begin,
+    can_resend,
+    may_run,
+    still_unseen,
+)
 from airflow_provider_apitask.core.errors import ApiTaskError, JobCancelledError, StorageError
 from airflow_provider_apitask.core.events import Event
-from airflow_provider_apitask.core.messages import Purpose, Request, Response
+from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Purpose, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation
-from airflow_provider_apitask.core.retry import IDEMPOTENT_METHODS
 from airflow_provider_apitask.core.state import Phase, State
-from airflow_provider_apitask.drivers.blocking import BlockingTransport, drive
+from airflow_provider_apitask.drivers.blocking import BlockingTransport, BriefWait, drive
 from airflow_provider_apitask.drivers.body import Sink
 from airflow_provider_apitask.hooks.api import ApiHook
 from airflow_provider_apitask.operators.callbacks import Callbacks
@@ -73,10 +79,10 @@ class CallRun:
         self._on_link = on_link
         self._link: str | None = None
         self._account = account or Account(context["ti"], hook.api_conn_id)
-        resumable = call.mode is Mode.ASYNC or (output is not None and call.pagination is not None)
-        self._journal = Journal(context) if resumable else None
+        self._journal = self._new_journal()
         self._callbacks = Callbacks(context) if call.callback is not None else None
         self._operation: Operation | None = None
+        self._resumed = False
         #: Why the job is to be cancelled, once the task is known to be killed.
         self._killed: str | None = None
         #: How the call ended when a kill has cancelled its job.
@@ -134,6 +140,7 @@ class CallRun:
 
         :param answer: the answer that holds the result, where it was handed over.
         """
+        self._resumed = True
         self._operation = self._new_operation(with_id(state), answer=answer)
         if self._callbacks is not None:
             self._callbacks.resume(state)
@@ -154,6 +161,14 @@ class CallRun:
             transport,
             lambda state: state.phase not in (Phase.SUBMIT, Phase.RECONCILE) and not still_unseen(state),
         )
+
+    def poll_before_deferral(self, transport: BlockingTransport) -> None:
+        """Poll for ``job.defer_after`` seconds; once only, a task that has resumed defers again at once."""
+        if self._resumed:
+            return
+        sleep = None if self._callbacks is None else self._sleep
+        wait = BriefWait(self.call.job.defer_after, sleep)
+        self._drive(transport, lambda state: wait.over or not state.phase.waiting, wait.sleep)
 
     def called_back(self, transport: BlockingTransport) -> None:
         """Take the callbacks that have come, and confirm them by one check where the job can be asked for."""
@@ -191,21 +206,39 @@ class CallRun:
         if self._storing is not None:
             self._storing.discard()
 
-    def _drive(self, transport: BlockingTransport, stop: Callable[[State], bool]) -> Done | None:
+    def _drive(
+        self,
+        transport: BlockingTransport,
+        stop: Callable[[State], bool],
+        sleep: Callable[[float], None] | None = None,
+    ) -> Done | None:
         def send(request: Request) -> Inbound:
             submit = request.purpose is Purpose.SUBMIT
-            recorded = self.call.mode is Mode.ASYNC and submit
+            sent = False
+
+            def sending() -> None:
+                nonlocal sent
+                if submit and (self.call.mode is Mode.ASYNC or self._sent_once):
+                    self._intend()
+                sent = True
+
             wanted = request.purpose is Purpose.RESULT or (submit and self.call.mode is Mode.SYNC)
             streamed = wanted and self._storing is not None and self.call.pagination is None
             try:
                 self.last = transport.send(
                     request,
-                    self._intend if recorded else None,
+                    sending,
                     self._open_sink if streamed else None,
                     self.operation.observe,
                 )
             except StorageError as error:
                 self.last = self.redacted(error if self._storing is None else self._storing.judged(error))
+            except Exception as error:
+                if not (submit and sent):
+                    raise
+                # The server may have processed the request, whatever failed afterwards.
+                log.exception("The submission ended with an unexpected error.")
+                self.last = NetworkFailure(Failure.UNEXPECTED, repr(error), possibly_received=True)
             return self.last
 
         def until(state: State) -> bool:
@@ -221,7 +254,7 @@ class CallRun:
             return stop(state) or (self.killed and (state.phase.waiting or state.phase is Phase.SUBMIT))
 
         try:
-            return drive(self.operation, send, until=until, on_event=self._report, sleep=self._sleep)
+            return drive(self.operation, send, until=until, on_event=self._report, sleep=sleep or self._sleep)
         except BaseException:
             self._discard()
             raise
@@ -258,6 +291,21 @@ class CallRun:
 
     # -- the record --------------------------------------------------------------------------
 
+    @property
+    def _sent_once(self) -> bool:
+        """Whether this is a synchronous request whose effect a resend would repeat."""
+        call = self.call
+        return call.mode is Mode.SYNC and not can_resend(call.request.method, call.idempotency)
+
+    def _new_journal(self) -> Journal | None:
+        """Return the journal of a call that a later try can resume or must not repeat; None for any other."""
+        call = self.call
+        journal = Journal(self._context, eager=call.mode is Mode.ASYNC)
+        stores_pages = self._storing is not None and call.pagination is not None
+        # Writing takes time, and without retries only a Clear follows, which sends the request anyway.
+        needed = call.mode is Mode.ASYNC or stores_pages or (self._sent_once and journal.generation > 0)
+        return journal if needed else None
+
     def _intend(self) -> None:
         self.operation.intend(time.time())
         if self._journal is not None:
@@ -273,7 +321,7 @@ class CallRun:
     def _warn_once(self) -> None:
         """Say what is not guaranteed on an Airflow that keeps no state of a task."""
         key = self.call.idempotency
-        safe = self.call.request.method in IDEMPOTENT_METHODS or (key is not None and not key.per_try)
+        safe = can_resend(self.call.request.method, None if key is None or key.per_try else key)
         if self._journal is not None and self._journal.generation and not safe:
             log.warning(
                 "This Airflow keeps no state of a task (3.3 does): a retry after this process was killed "
@@ -332,13 +380,14 @@ class CallRun:
             self.cancel("timeout", left)
 
     def kill(self) -> None:
-        """The process is told to stop: cancel the job where a person has ended the task.
+        """Cancel the job if a user ended the task; the process is about to stop.
 
         In a thread, as this may interrupt anything, such as a message to Airflow that holds a lock.
         """
-        if self._timed_out or self.call.mode is Mode.SYNC:
+        if self._timed_out or self._journal is None:
             return
-        thread = threading.Thread(target=self._kill, name="apitask-cancel", daemon=True)
+        target = self._kill if self.call.mode is Mode.ASYNC else self._note_clear
+        thread = threading.Thread(target=target, name="apitask-cancel", daemon=True)
         thread.start()
         thread.join(_KILL_SECONDS)
 
@@ -364,6 +413,14 @@ class CallRun:
                 self._killing.release()
             # Nobody may come to do it later.
             self._account.emit(interrupted=True)
+
+    def _note_clear(self) -> None:
+        """Record that a user cleared the running task, so that its next try sends the request again."""
+        try:
+            if self._journal is not None and reason_of(self._task_state()) == "clear":
+                self._journal.clear(self._operation.state if self._operation is not None else None)
+        except Exception:
+            log.exception("The state of the task could not be read, so a Clear is not recorded.")
 
     def _task_state(self) -> str | None:
         ti: Any = self._context["ti"]

@@ -14,7 +14,6 @@ from airflow_provider_apitask.hooks.callback_url import ROUTE, URL_PREFIX, Claim
 from airflow_provider_apitask.triggers.callbacks import (
     DELIVERIES_KEY,
     EXPECTED_KEY,
-    SETTLES,
     Delivery,
     as_record,
     deliveries_in,
@@ -146,10 +145,11 @@ def _wake(session: Session, ti: Any, claim: Claim, now: float) -> bool:
     state = kwargs.get("state") or {}
     taken = state.get("called_back", 0)
     pending = deliveries_in(_kept(session, _owner(claim)), claim.callback_id, taken)
-    since = kwargs.get("since") or 0.0
-    if state.get("callback_id") != claim.callback_id or not pending or now < since + SETTLES:
+    # The database's own time of the deferral: the clock of the worker may differ.
+    guarded = now < trigger.created_date.timestamp() + kwargs.get("guard", 0.0)
+    if state.get("callback_id") != claim.callback_id or not pending or guarded:
         return False
-    event = woken_event(state, since)
+    event = woken_event(state, kwargs.get("since") or 0.0)
     Trigger.submit_event(trigger.id, TriggerEvent(event), session=session)
     return True
 

@@ -64,7 +64,8 @@ class ApiStatusSensor(BaseSensorOperator):
     :param max_response_bytes: longest body that is read; 32 MiB by default.
     :param deferrable: wait on the triggerer; by default ``[operators] default_deferrable``.
     :param poke_interval: seconds between checks, 15 by default; when deferred, ``poll_interval``
-        of ``job`` comes first.
+        of ``job`` comes first. In mode ``reschedule`` at least 10: Airflow fails a task that runs again
+        sooner.
     :param response_check: a function of the answer that is the result (a ``requests.Response``) and
         Airflow's context, or the dotted path of one: True (or a ``PokeReturnValue``) where it is what
         is waited for, else the sensor goes on waiting. It is called on the worker, when the job has
@@ -201,8 +202,12 @@ class ApiStatusSensor(BaseSensorOperator):
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Airflow's interval, or what the server asks for where that is longer, within ``timeout``."""
+        """Return Airflow's interval, or a longer one that the server or Airflow's resume race asks for."""
+        from airflow_provider_apitask.triggers.resume_guard import guard_seconds
+
         interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        if self.reschedule:
+            interval = max(interval, guard_seconds())
         # A second more than is left, so that the timeout is seen to be over then.
         left = max(0.0, self.timeout - run_duration()) + 1
         return max(interval, min(self._seconds_to_wait(), left))
@@ -214,7 +219,7 @@ class ApiStatusSensor(BaseSensorOperator):
         return due - time.time() if due is not None else 0.0
 
     def _check_and_defer(self, context: Context) -> Any:
-        """Check once, so that a job which is over needs no trigger, then defer."""
+        """Poll for ``job.defer_after`` seconds, at least once, then defer."""
         import time
 
         from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
@@ -222,8 +227,8 @@ class ApiStatusSensor(BaseSensorOperator):
         hook = self._hook()
         operation = self._new_operation(hook, self._state())
         refuse_stored_secrets(operation.call.job)
-        value = self._advance(context, hook, operation)
         until = None if self.response_check is None else time.time() + self.timeout
+        value = self._advance(context, hook, operation, min(operation.call.job.defer_after, self.timeout))
         if not operation.state.phase.waiting:
             return self._finish(context, hook, operation, value, until)
         return self._defer(hook, operation, until)
@@ -276,18 +281,32 @@ class ApiStatusSensor(BaseSensorOperator):
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _advance(self, context: Context, hook: ApiHook, operation: Operation) -> Any:
-        """Make one check, or fetch the result of a job that is done; None while it is waited for."""
+    def _advance(self, context: Context, hook: ApiHook, operation: Operation, seconds: float = 0.0) -> Any:
+        """Poll once, or fetch the result of a job that is done; None while the job runs.
+
+        :param seconds: for which polls follow the first one.
+        """
+        import time
+
         from airflow_provider_apitask.core.handle import HANDLE_KEY, handle_of
-        from airflow_provider_apitask.drivers.blocking import drive
+        from airflow_provider_apitask.drivers.blocking import BriefWait, drive
 
         polls = operation.state.polls
+        wait = BriefWait(seconds)
+
+        def polled(state: State) -> bool:
+            return state.phase.waiting and state.polls > polls
+
+        def sleep(seconds: float) -> None:
+            (wait.sleep if polled(operation.state) else time.sleep)(seconds)
+
         with hook.transport() as transport:
             done = drive(
                 operation,
                 partial(transport.send, observe=operation.observe),
-                until=lambda state: state.phase.waiting and state.polls > polls,
+                until=lambda state: wait.over and polled(state),
                 on_event=self._report,
+                sleep=sleep,
             )
         self._show_link(context, operation.state.link)
         if done is None:

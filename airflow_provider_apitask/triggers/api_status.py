@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.operation import Inbound, Operation
     from airflow_provider_apitask.hooks.clients import ClientPool
     from airflow_provider_apitask.triggers.progress import Progress
+    from airflow_provider_apitask.triggers.resume_guard import ResumeGuard
 
 __all__ = ["ApiStatusTrigger"]
 
@@ -51,14 +52,15 @@ class ApiStatusTrigger(BaseTrigger):
     :param max_response_bytes: longest body that is read.
     :param since: Unix time at which the task was deferred.
     :param callback: the ``Callback`` as a dict, where the service calls back.
+    :param guard: seconds after the deferral in which there is no event, see ``resume_guard``.
     """
 
     #: Where the job stands, once this process waits for it.
     _operation: Operation | None = None
     _progress: Progress | None = None
+    _guard: ResumeGuard | None = None
     #: Whether it was looked for callbacks, and there were any.
     _looked = False
-    _look_at: float | None = None
     _called = False
     #: Of what it does, for the operation log.
     _ledger: Ledger | None = None
@@ -74,6 +76,7 @@ class ApiStatusTrigger(BaseTrigger):
         max_response_bytes: int | None = None,
         since: float | None = None,
         callback: dict[str, Any] | None = None,
+        guard: float = 0.0,
     ) -> None:
         # Nothing is checked here: what a trigger's constructor raises takes the triggerer down.
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's **kwargs has no annotation
@@ -85,6 +88,7 @@ class ApiStatusTrigger(BaseTrigger):
         self.max_response_bytes = max_response_bytes
         self.since = since
         self.callback = callback
+        self.guard = guard
 
     @classmethod
     def of(cls, call: Call, api_conn_id: str, state: State) -> Self:
@@ -94,6 +98,7 @@ class ApiStatusTrigger(BaseTrigger):
         """
         from airflow_provider_apitask.core.portable import pack
         from airflow_provider_apitask.triggers.handover import plain_json
+        from airflow_provider_apitask.triggers.resume_guard import guard_seconds
 
         return cls(
             api_conn_id=api_conn_id,
@@ -104,6 +109,7 @@ class ApiStatusTrigger(BaseTrigger):
             max_response_bytes=call.max_response_bytes,
             since=time.time(),
             callback=None if call.callback is None else plain_json(call.callback.to_dict()),
+            guard=guard_seconds(),
         )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -119,6 +125,7 @@ class ApiStatusTrigger(BaseTrigger):
                 "max_response_bytes": self.max_response_bytes,
                 "since": self.since,
                 "callback": self.callback,
+                "guard": self.guard,
             },
         )
 
@@ -128,14 +135,19 @@ class ApiStatusTrigger(BaseTrigger):
         return f"<{type(self).__name__} conn={self.api_conn_id!r} job={job_id!r}>"
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until the job has ended; yields one event that carries the state."""
+        """Poll until the job has ended; yields one event that carries the state, when the task can resume."""
         from airflow_provider_apitask.triggers.handover import event_of
+        from airflow_provider_apitask.triggers.resume_guard import ResumeGuard
 
+        # dag.test() has no scheduler, and gives no task instance.
+        guard = self._guard = ResumeGuard(self.guard if self.task_instance is not None else 0.0, self.since)
         try:
-            with rendered():
-                state = await self._wait()
-        except ApiTaskError as error:
-            state = self._failed(error)
+            try:
+                with rendered():
+                    state = await self._wait()
+            except ApiTaskError as error:
+                state = self._failed(error)
+            await guard.wait()
         except BaseException:
             if self._ledger is not None:
                 triggerer.interrupted(self._ledger)
@@ -226,17 +238,13 @@ class ApiStatusTrigger(BaseTrigger):
         return operation.state
 
     async def _sleep(self, seconds: float, operation: Operation) -> None:
-        """Wait; once, when the deferral has settled, it is looked whether the service has called back."""
-        from airflow_provider_apitask.triggers.callbacks import LOOKS, called
+        """Wait; check once for a callback, when the route of callbacks wakes the task itself from then on."""
+        from airflow_provider_apitask.triggers.callbacks import LOOK_AFTER_SECONDS, called
 
-        if self.callback is None or self._looked:
+        if self.callback is None or self._guard is None or self._looked:
             await asyncio.sleep(seconds)
             return
-        if self._look_at is None:
-            # The clock of the worker may be ahead.
-            wait = max(0.0, min(LOOKS, (self.since or 0.0) + LOOKS - time.time()))
-            self._look_at = time.monotonic() + wait
-        if (left := self._look_at - time.monotonic()) > 0:
+        if (left := self._guard.seconds_left(after=LOOK_AFTER_SECONDS)) > 0:
             await asyncio.sleep(min(seconds, left))
             return
         self._looked = True

@@ -17,9 +17,8 @@ No delivery falls between two places to wait in, whatever comes first:
 * While the task is being deferred: the route stores and looks at the task in one transaction that holds the
   row of the task instance, which Airflow holds too while it defers a task. Either the delivery was stored
   first, and the trigger finds it when it looks; or the task was deferred first.
-* Just after it was deferred (``SETTLES``): nobody wakes it. Airflow's scheduler takes a task that runs again
-  before it has learned that the process of before has ended for one that was killed, and fails it. The
-  trigger looks when that is over, at ``LOOKS``; the time between the two is for clocks that differ.
+* Just after it was deferred: the route does not wake it, see ``resume_guard``. The trigger checks for
+  deliveries once, ``LOOK_AFTER_SECONDS`` after the guard has ended: the route wakes the task by then.
 * While it is deferred: the route wakes it. After a restart of the triggerer the trigger looks again.
 * While the worker reads another delivery: the number of those that were taken is in the state of the call,
   and it is looked again before the task is deferred.
@@ -43,8 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DELIVERIES_KEY",
     "EXPECTED_KEY",
-    "LOOKS",
-    "SETTLES",
+    "LOOK_AFTER_SECONDS",
     "Delivery",
     "as_record",
     "called",
@@ -54,10 +52,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-#: For so long after its deferral a task is not woken, seconds.
-SETTLES = 5.0
-#: When its trigger looks, once, for what has come by then, seconds after the deferral.
-LOOKS = 10.0
+#: When the trigger checks for deliveries after the end of its guard: the route counts from the row of the
+#: trigger, which is older, but a transaction of it takes some time.
+LOOK_AFTER_SECONDS = 2.0
 DELIVERIES_KEY = "api_callback"
 EXPECTED_KEY = "api_callback_expected"
 

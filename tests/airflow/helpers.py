@@ -147,7 +147,8 @@ def call(**kwargs: Any) -> ApiCallOperator:
 
 
 def deferred(task: Any, context: Any) -> TaskDeferred:
-    """Execute a task that is expected to defer."""
+    """Execute a task that is expected to defer, and does so at once."""
+    task.job = {"defer_after": 0, **(task.job or {})}
     with pytest.raises(TaskDeferred) as caught:
         task.execute(context)
     return caught.value
@@ -158,10 +159,15 @@ def carried(value: Any) -> Any:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(value))
 
 
-def restored(trigger: ApiStatusTrigger, task: TaskInstance | None = None) -> ApiStatusTrigger:
-    """The trigger as another process gets it: through a message and a database."""
+def restored(
+    trigger: ApiStatusTrigger, task: TaskInstance | None = None, guard: float = 0.0
+) -> ApiStatusTrigger:
+    """The trigger as another process gets it: through a message and a database.
+
+    :param guard: seconds after the deferral without an event; most tests have no scheduler to wait for.
+    """
     _, kwargs = trigger.serialize()
-    made = ApiStatusTrigger(**json.loads(json.dumps(carried(kwargs))))
+    made = ApiStatusTrigger(**json.loads(json.dumps(carried({**kwargs, "guard": guard}))))
     made.task_instance = task  # type: ignore[assignment]
     return made
 

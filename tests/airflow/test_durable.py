@@ -20,6 +20,7 @@ from tests.airflow.helpers import (
     awaited,
     call,
     context_for,
+    deferred,
     needs_store,
 )
 from tests.support import Answer, Recorded, refused_url
@@ -33,7 +34,7 @@ Kill = Callable[[Comms, JobServer], None]
 
 def attempt(try_number: int = 1, *, max_tries: int = 3, job: Any = None, **kwargs: Any) -> Any:
     """One try of the task in a new process: its value, or what it ended with."""
-    given = {"job": {**JOB, **(job or {})}, "deferrable": False, **kwargs}
+    given = {"job": {"defer_after": 0, **JOB, **(job or {})}, "deferrable": False, **kwargs}
     task: ApiCallOperator = call(**given)
     context = context_for(task, ti=TaskInstance("t", try_number=try_number, max_tries=max_tries))
     try:
@@ -329,11 +330,163 @@ def test_worker_that_dies_after_the_triggers_event_resumes_or_reattaches(
 ) -> None:
     task = call(job=JOB)
     context = context_for(task, ti=TaskInstance("t", max_tries=3))
-    with pytest.raises(TaskDeferred) as caught:
-        task.execute(context)
-    awaited(caught.value.trigger, context["ti"])  # and the worker that would take it over dies
+    awaited(deferred(task, context).trigger, context["ti"])  # and the worker that would take it over dies
     assert attempt(2) == ROWS
     assert posts(jobs) == 1
+
+
+# -- synchronous requests ------------------------------------------------------------------------
+
+MID_POST = [at_request("POST", "/things"), at_request("POST", "/things", lost=True)]
+
+
+def sync_attempt(try_number: int = 1, *, max_tries: int = 3, **kwargs: Any) -> Any:
+    """One try of a task with a synchronous request in a new process."""
+    task: ApiCallOperator = call(endpoint="/things", **kwargs)
+    context = context_for(task, ti=TaskInstance("t", try_number=try_number, max_tries=max_tries))
+    try:
+        return task.execute(context)
+    except (Exception, KilledError) as error:  # noqa: BLE001 - whatever a process ends with
+        return error
+
+
+@pytest.fixture
+def sync_plan(comms: Comms, jobs: JobServer) -> Any:
+    """Makes the next try of a synchronous request die."""
+    jobs.on("POST", "/things", Answer(json=1))
+    jobs.on("PUT", "/things", Answer(json=1))
+    patch = pytest.MonkeyPatch()
+    comms.patch = patch  # type: ignore[attr-defined]
+
+    def run(kill: Kill, **kwargs: Any) -> None:
+        kill(comms, jobs)
+        assert isinstance(sync_attempt(**kwargs), KilledError)
+        patch.undo()
+        comms.before = lambda message: None
+
+    return run
+
+
+@needs_store
+@pytest.mark.parametrize("kill", [*MID_POST, at_write(1, after=True)])
+def test_sync_post_is_not_sent_again_after_a_worker_died(jobs: JobServer, sync_plan: Any, kill: Kill) -> None:
+    sync_plan(kill)
+    sent = posts(jobs)
+    for number in (2, 3):
+        error = sync_attempt(number)
+        assert isinstance(error, exceptions.SubmitUnknownError)
+        assert isinstance(error, AirflowFailException), "a retry would not find out either"
+        assert "clear the task" in str(error)
+    assert posts(jobs) == sent
+
+
+@needs_store
+def test_sync_post_whose_result_was_lost_is_not_sent_again(jobs: JobServer, sync_plan: Any) -> None:
+    assert sync_attempt(1) == 1  # and the worker dies before Airflow has stored that
+    assert isinstance(sync_attempt(2), exceptions.SubmitUnknownError)
+    assert posts(jobs) == 1
+
+
+@needs_store
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"method": "PUT"},
+        {"idempotency_key": "task"},
+        {"idempotency_key": "this search may be repeated", "idempotency_header": None},
+    ],
+)
+def test_sync_request_that_may_be_repeated_is_sent_again(
+    jobs: JobServer, comms: Comms, sync_plan: Any, given: dict[str, Any]
+) -> None:
+    sync_plan(at_request(given.get("method", "POST"), "/things"), **given)
+    assert sync_attempt(2, **given) == 1
+    assert "api_job" not in comms.store, "nothing depends on a record"
+
+
+@needs_store
+@pytest.mark.parametrize("answer", [Answer(503), Answer(409), Answer(302, headers=[("Location", "/x")])])
+def test_sync_post_that_was_refused_is_sent_again(jobs: JobServer, comms: Comms, answer: Answer) -> None:
+    jobs.on("POST", "/things", Answer(json=1))
+    jobs.once("POST", "/things", answer)
+    assert isinstance(sync_attempt(1), exceptions.RequestFailedError)
+    assert sync_attempt(2) == 1
+
+
+@needs_store
+def test_clear_sends_the_sync_post_again(jobs: JobServer, sync_plan: Any) -> None:
+    sync_plan(MID_POST[0])
+    assert sync_attempt(2, max_tries=4) == 1
+
+
+@needs_store
+@pytest.mark.parametrize(("state", "again"), [("restarting", True), ("running", False)])
+def test_clear_of_a_running_sync_post_sends_it_again(
+    jobs: JobServer, comms: Comms, sync_plan: Any, state: str, again: bool
+) -> None:
+    """Airflow ends the process of a running task that is cleared, and does not raise the number of tries."""
+    from airflow_provider_apitask.drivers.blocking import BlockingTransport
+
+    def transmit(self: Any, request: Any, *more: Any) -> Any:
+        comms.states["t"] = state
+        task.on_kill()
+        die()
+
+    task = call(endpoint="/things")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BlockingTransport, "_transmit", transmit)
+        with pytest.raises(KilledError):
+            task.execute(context_for(task, ti=TaskInstance("t", max_tries=3)))
+    comms.states.clear()
+    found = sync_attempt(2)
+    assert found == 1 if again else isinstance(found, exceptions.SubmitUnknownError)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_any_exception_after_bytes_were_sent_is_an_unknown_outcome(
+    jobs: JobServer, comms: Comms, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    from airflow_provider_apitask.drivers.blocking import BlockingTransport
+
+    real = BlockingTransport._transmit
+
+    def transmit(self: Any, request: Any, *more: Any) -> Any:
+        real(self, request, *more)
+        raise ValueError("a chunk size of -2")
+
+    monkeypatch.setattr(BlockingTransport, "_transmit", transmit)
+    task = call(mode=mode)
+    with pytest.raises(exceptions.SubmitUnknownError, match="a chunk size of -2"):
+        task.execute(context_for(task))
+    assert posts(jobs) == 1
+
+
+def test_exception_before_bytes_were_sent_is_raised_as_it_is(
+    jobs: JobServer, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_apitask.core.auth import NoAuth
+
+    def flow(self: Any, request: Any) -> Any:
+        raise ValueError("a defect")
+        yield
+
+    monkeypatch.setattr(NoAuth, "flow", flow)
+    task = call()
+    with pytest.raises(ValueError, match="a defect"):
+        task.execute(context_for(task))
+    assert posts(jobs) == 0
+
+
+@needs_store
+def test_sync_request_without_retries_costs_nothing(jobs: JobServer, comms: Comms) -> None:
+    """There is no try that could read the record: a Clear sends the request again."""
+    jobs.on("POST", "/things", Answer(json=1))
+    asked: list[Any] = []
+    comms.before = lambda message: asked.append(type(message).__name__)
+    assert sync_attempt(1, max_tries=0) == 1
+    assert not [name for name in asked if "TaskStateStore" in name]
+    assert sync_attempt(1, max_tries=1) == 1
+    assert [name for name in asked if "TaskStateStore" in name] == ["GetTaskStateStore", "SetTaskStateStore"]
 
 
 def test_synchronous_call_keeps_no_record(jobs: JobServer, comms: Comms) -> None:

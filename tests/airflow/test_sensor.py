@@ -19,11 +19,18 @@ from airflow.sdk.exceptions import (
 )
 
 from airflow_provider_apitask import ApiStatusSensor, exceptions
+from airflow_provider_apitask.triggers import resume_guard
 from tests.airflow.helpers import Comms, Connect, TaskInstance, awaited, call, context_for, deferred
 from tests.support import Answer
 from tests.support.job_server import JobServer
 
 WAYS = ("poke", "reschedule", "deferrable")
+
+
+@pytest.fixture(autouse=True)
+def no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scheduler fails these tasks, so none has to wait for it between two pokes."""
+    monkeypatch.setattr(resume_guard, "guard_seconds", lambda: 0.0)
 
 
 class Store(dict[str, Any]):
@@ -141,9 +148,10 @@ def test_deferral_takes_the_sensors_own_settings(jobs: JobServer, handle: dict[s
     }
     resume = deferred(task := sensor("deferrable", handle=handle, **given), context_for(task))
     assert resume.timeout == timedelta(seconds=99)
-    assert resume.trigger.job == {"poll_interval": 7, "poll_factor": 2, "max_poll_interval": 60}
+    at_once = {"defer_after": 0}
+    assert resume.trigger.job == {**at_once, "poll_interval": 7, "poll_factor": 2, "max_poll_interval": 60}
     task = sensor("deferrable", handle=handle, job={"poll_interval": 3})
-    assert deferred(task, context_for(task)).trigger.job == {"poll_interval": 3}
+    assert deferred(task, context_for(task)).trigger.job == {**at_once, "poll_interval": 3}
 
 
 # -- what ends the wait --------------------------------------------------------------------------

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 DAG_ID = "example_ogc_process"
 TASK_ID = "run_process"
-SECONDS = 8
+SECONDS = 15
 RUN_TIMEOUT = 120  # seconds
 
 

@@ -7,6 +7,8 @@ from airflow.sdk import DAG
 from airflow_provider_apitask import ApiCallOperator
 
 MANY = 24
+#: Most of these tests are about tasks that are deferred.
+AT_ONCE = {"defer_after": 0}
 SUBMIT = {"name": "{{ run_id }}", "callbackURL": "{callback_url}"}
 
 with DAG(dag_id="confirmed", schedule=None, max_active_runs=16):
@@ -15,7 +17,7 @@ with DAG(dag_id="confirmed", schedule=None, max_active_runs=16):
         api_conn_id="service",
         endpoint="/jobs",
         body=SUBMIT,
-        job={"status_request": "/jobs/{id}", "poll_interval": 1},
+        job={**AT_ONCE, "status_request": "/jobs/{id}", "poll_interval": 1},
         callback={"poll_interval": "{{ dag_run.conf.get('poll_interval', 300) }}"},
     )
 
@@ -35,13 +37,17 @@ with DAG(dag_id="many", schedule=None):
         task_id="call",
         api_conn_id="service",
         endpoint="/jobs",
-        job={"status_request": "/jobs/{id}", "poll_interval": 1, "cancel_request": "/jobs/{id}"},
+        job={**AT_ONCE, "status_request": "/jobs/{id}", "poll_interval": 1, "cancel_request": "/jobs/{id}"},
         callback=True,
     ).expand(body=[{"name": f"many-{number}", "callbackURL": "{callback_url}"} for number in range(MANY)])
 
 with DAG(dag_id="race", schedule=None):
     ApiCallOperator.partial(
-        task_id="call", api_conn_id="service", endpoint="/jobs", job={"deadline": 120}, callback=True
+        task_id="call",
+        api_conn_id="service",
+        endpoint="/jobs",
+        job={**AT_ONCE, "deadline": 120},
+        callback=True,
     ).expand(body=[{"name": f"race-{number}", "callbackURL": "{callback_url}"} for number in range(MANY)])
 
 with DAG(dag_id="killed", schedule=None):
@@ -62,6 +68,10 @@ with DAG(dag_id="alone", schedule=None, max_active_runs=16):
         api_conn_id="service",
         endpoint="/jobs",
         body=SUBMIT,
-        job={"deadline": "{{ dag_run.conf.get('deadline', 300) }}", "cancel_request": "/jobs/{id}"},
+        job={
+            **AT_ONCE,
+            "deadline": "{{ dag_run.conf.get('deadline', 300) }}",
+            "cancel_request": "/jobs/{id}",
+        },
         callback={"job_id_path": "$.runId", "expires": "{{ dag_run.conf.get('expires', 600) }}"},
     )

@@ -19,6 +19,6 @@ with DAG(dag_id="waits", schedule=None):
         task_id="call",
         api_conn_id="service",
         endpoint="/jobs",
-        job={"poll_interval": 0.25, "result_request": "/jobs/{id}/result"},
+        job={"defer_after": 0, "poll_interval": 0.25, "result_request": "/jobs/{id}/result"},
         deferrable=True,
     )
