@@ -26,7 +26,8 @@ def credentials_sent(request: Request, response: Response, api: Api) -> str:
     if not response.credentials:
         return f"no credentials were sent, as the response came by way of an anonymous origin of {name}"
     if api.auth.sends_credentials:
-        return f"the credentials of {name} were sent; check its login, password and secrets"
+        found = f"; {response.lookup}" if response.lookup is not None else ""
+        return f"the credentials of {name} were sent{found}; check its login, password and secrets"
     if own := [header for header, _ in request.headers if is_secret_name(header)]:
         return f"the header {own[0]} was sent, and {name} has no authentication"
     return f"no credentials were sent, as {name} has no authentication"

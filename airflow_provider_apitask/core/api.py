@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_apitask.core.auth import Auth, NoAuth
+from airflow_provider_apitask.core.connection_lookup import Lookups
 from airflow_provider_apitask.core.csrf import CsrfTokens
 from airflow_provider_apitask.core.errors import AnswerError, OriginError, ParameterError
 from airflow_provider_apitask.core.messages import DEFAULT_MAX_BYTES, Headers, Purpose, Request, Timeout
@@ -37,6 +38,7 @@ class Api:
     :param allow_http: whether plain ``http`` is wanted; it is never taken in place of ``https``.
     :param origins: further origins that may be asked.
     :param csrf: the CSRF tokens of the API, fetched where a call wants them.
+    :param lookups: what lookups of the connection have found since this was made.
     :param timeout: seconds (connect, read) where the author gives none.
     """
 
@@ -47,6 +49,7 @@ class Api:
     allow_http: bool = False
     origins: OriginRules = field(default_factory=OriginRules)
     csrf: CsrfTokens = field(default_factory=CsrfTokens, repr=False, compare=False)
+    lookups: Lookups = field(default_factory=Lookups, repr=False, compare=False)
     timeout: Timeout = (10.0, 30.0)
     redactor: Redactor = field(default_factory=Redactor, repr=False, compare=False)
 

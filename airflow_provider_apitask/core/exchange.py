@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from airflow_provider_apitask.core.advice import credentials_sent
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.auth import Flow, Steps
+from airflow_provider_apitask.core.connection_lookup import LookupAuth
 from airflow_provider_apitask.core.csrf_token import SAFE_METHODS
 from airflow_provider_apitask.core.errors import (
     ApiTaskError,
@@ -47,7 +48,9 @@ _LOGIN_PAGE = re.compile(r"log-?_?in|sign-?_?in|\bsso\b|\bsaml|\bauth", re.IGNOR
 _HARMLESS_HEADERS = frozenset({"accept", "accept-language", "user-agent", "range"})
 
 
-def conversation(request: Request, api: Api) -> Generator[Steps, Response | NetworkFailure | None, Outcome]:
+def conversation(
+    request: Request, api: Api
+) -> Generator[Steps, Response | NetworkFailure | Api | None, Outcome]:
     """All that belongs to one request: yields steps, is given what came of each, returns the outcome.
 
     A failure tells whether *the caller's* request may have been received: a login that got no answer
@@ -100,7 +103,7 @@ def exchange(request: Request, api: Api) -> Flow:
             request = anonymous(request, api)
             answer: Response = yield request
         else:
-            answer = yield from api.csrf.flow(request, api.auth)
+            answer = yield from api.csrf.flow(request, LookupAuth(api))
         # The URL without the credentials that the flow may have put into its query.
         response = replace(answer, url=request.url, credentials=request.credentials)
         if request.credentials and api.auth.renewal.shows_login_page(response):

@@ -160,6 +160,7 @@ class Response:
     :param url: the URL that was answered, after redirects; relative references resolve against it.
     :param stored: bytes of the body, where it was written to a storage; ``body`` is its beginning then.
     :param credentials: whether the request could carry the connection's credentials.
+    :param lookup: what a lookup of the connection found after they were refused, as a clause.
     """
 
     status: int
@@ -168,6 +169,7 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     stored: int | None = None
     credentials: bool = True
+    lookup: str | None = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url.partition('?')[0]}, {self.size} bytes>"

@@ -17,7 +17,7 @@ from urllib3 import exceptions as uexc
 from urllib3.util import Timeout as SocketTimeout
 
 from airflow_provider_apitask.core.api import Api
-from airflow_provider_apitask.core.auth import Exclusive
+from airflow_provider_apitask.core.auth import Exclusive, Lookup
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
@@ -87,11 +87,18 @@ class BriefWait:
 class BlockingTransport:
     """Sends requests with :mod:`requests`, a context manager that closes its connections.
 
+    :param look_up: gives the API by the fields that the connection has now, see ``core.auth.Lookup``.
     :raises ConnectionFieldError: where a certificate of the options cannot be read.
     """
 
-    def __init__(self, api: Api, options: TransportOptions | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        options: TransportOptions | None = None,
+        look_up: Callable[[], Api | None] = lambda: None,
+    ) -> None:
         self._api = api
+        self._look_up = look_up
         self._options = options or TransportOptions()
         # Who renews a credential; the others wait for it rather than get one each.
         self._renewing = threading.Lock()
@@ -131,6 +138,9 @@ class BlockingTransport:
                     if sending is not None and own:
                         sending()
                     step = flow.send(self._transmit(step, open_sink if own else None, observe))
+                    continue
+                if step is Lookup.CONNECTION:
+                    step = flow.send(self._look_up())
                     continue
                 if step is Exclusive.ENTER and not renewing:
                     renewing = bool(self._renewing.acquire())

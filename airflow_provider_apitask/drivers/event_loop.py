@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from airflow_provider_apitask.core.api import Api
-from airflow_provider_apitask.core.auth import Exclusive
+from airflow_provider_apitask.core.auth import Exclusive, Lookup
 from airflow_provider_apitask.core.errors import ConnectionFieldError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.exchange import conversation
@@ -82,11 +82,18 @@ async def drive(
 class EventLoopTransport:
     """Sends requests over one :class:`aiohttp.ClientSession`; to be made on its event loop.
 
+    :param look_up: gives the API by the fields that the connection has now, see ``core.auth.Lookup``.
     :raises ConnectionFieldError: where a certificate of the options cannot be read.
     """
 
-    def __init__(self, api: Api, options: TransportOptions | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        options: TransportOptions | None = None,
+        look_up: Callable[[], Awaitable[Api | None]] | None = None,
+    ) -> None:
         self._api = api
+        self._look_up = look_up
         self._options = options or TransportOptions()
         # Who renews a credential; the others wait for it rather than get one each.
         self._renewing = asyncio.Lock()
@@ -139,6 +146,9 @@ class EventLoopTransport:
             while True:
                 if isinstance(step, Request):
                     step = flow.send(await self._transmit(step, observe))
+                    continue
+                if step is Lookup.CONNECTION:
+                    step = flow.send(None if self._look_up is None else await self._look_up())
                     continue
                 if step is Exclusive.ENTER and not renewing:
                     renewing = bool(await self._renewing.acquire())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.hooks.connection import CONN_TYPE, ApiConnection, read_connection
+from airflow_provider_apitask.hooks.fields import ConnectionLike, fingerprint
 
 if TYPE_CHECKING:
     import requests
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.drivers.blocking import BlockingTransport
 
 __all__ = ["ApiHook"]
+
+log = logging.getLogger(__name__)
 
 
 class ApiHook(BaseHook):
@@ -40,9 +44,28 @@ class ApiHook(BaseHook):
 
         :raises ConnectionFieldError: naming the field that is missing or wrong.
         """
+        return self._read(self.get_connection(self.api_conn_id))
+
+    def _read(self, conn: ConnectionLike) -> ApiConnection:
         from airflow_provider_apitask.hooks.masking import mask_on_worker
 
-        return read_connection(self.get_connection(self.api_conn_id), mask_on_worker)
+        self._fingerprint = fingerprint(conn)
+        return read_connection(conn, mask_on_worker)
+
+    def look_up_again(self) -> Api | None:
+        """Return the API by the fields that the connection has now; the same object if none has changed.
+
+        :returns: None if it cannot be looked up or used.
+        """
+        try:
+            conn = self.get_connection(self.api_conn_id)
+            if self._fingerprint != fingerprint(conn):
+                former, self.connection = self.api, self._read(conn)
+                self.api.redactor.inherit(former.redactor)
+        except Exception as error:  # noqa: BLE001 - the refusal is what the request fails with
+            log.warning("The connection %r could not be looked up again: %r", self.api_conn_id, error)
+            return None
+        return self.api
 
     @property
     def api(self) -> Api:
@@ -53,7 +76,7 @@ class ApiHook(BaseHook):
         """Open a session to the API; a context manager that closes it."""
         from airflow_provider_apitask.drivers.blocking import BlockingTransport
 
-        return BlockingTransport(self.api, self.connection.options)
+        return BlockingTransport(self.api, self.connection.options, self.look_up_again)
 
     def get_conn(self) -> requests.Session:
         """Open a ready session: credentials, headers, TLS and proxy are those of the connection.

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -21,7 +22,7 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import sync_to_async
 
 from airflow_provider_apitask.hooks.connection import ApiConnection, read_connection
-from airflow_provider_apitask.hooks.fields import ConnectionLike
+from airflow_provider_apitask.hooks.fields import ConnectionLike, fingerprint
 from airflow_provider_apitask.hooks.masking import mask_on_triggerer
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 LOOKUP_AFTER = 300.0
 #: Seconds after which it is tried again where that failed, and the fields of before are used on.
 LOOKUP_RETRY = 30.0
+#: Seconds from one lookup to the next after a refused credential: a thousand jobs may find out one by one.
+LOOKUP_SPACING = 5.0
 #: Seconds that one lookup is waited for.
 LOOKUP_TIMEOUT = 60.0
 #: Seconds that sessions stay open after the last trigger has gone.
@@ -52,6 +55,7 @@ class Client:
     """An API with its open session.
 
     :param fingerprint: the fields of the connection; where they have changed, so has the client.
+    :param looked_up: monotonic time of the last lookup.
     :param fresh_until: monotonic time until which no new lookup is made.
     :param in_use: requests under way.
     :param retired: another client has taken its place, or nobody needs one any more.
@@ -61,6 +65,7 @@ class Client:
     transport: EventLoopTransport
     fingerprint: tuple[object, ...] = field(repr=False)
     fresh_until: float
+    looked_up: float = 0.0
     in_use: int = 0
     retired: bool = False
 
@@ -143,6 +148,18 @@ class ClientPool:
         for client in clients:
             await _retire(client)
 
+    async def _look_up_again(self, conn_id: str, refused: Api) -> Api | None:
+        """Return the API by the fields that the connection has now; None if it cannot be looked up."""
+        client = self._clients.get(conn_id)
+        if client is not None and client.api is refused:
+            await asyncio.sleep(client.looked_up + LOOKUP_SPACING - time.monotonic())
+            try:
+                client = await self._refreshed(conn_id, client)
+            except Exception as error:  # noqa: BLE001 - the refusal is what the job fails with
+                log.warning("The connection %r could not be looked up again: %r", conn_id, error)
+                return None
+        return None if client is None else client.api
+
     async def _refreshed(self, conn_id: str, old: Client | None) -> Client:
         task = self._pending.get(conn_id)
         if task is None:
@@ -176,17 +193,20 @@ class ClientPool:
         from airflow_provider_apitask.drivers.event_loop import EventLoopTransport
 
         conn = await self._lookup(conn_id)
-        fresh_until = time.monotonic() + LOOKUP_AFTER
-        mark = _fingerprint(conn)
+        now = time.monotonic()
+        mark = fingerprint(conn)
         if old is not None and not old.retired and old.fingerprint == mark:
-            old.fresh_until = fresh_until
+            old.looked_up, old.fresh_until = now, now + LOOKUP_AFTER
             return old
         # Reading may import libraries: not on the event loop. In a thread that Airflow knows of, as reading
         # Extra tells the supervisor what to mask, which kills the triggerer of 3.2 from any other.
         read = await sync_to_async(_read, thread_sensitive=False)(conn, mask_on_triggerer)
         if old is not None:
             read.api.redactor.inherit(old.api.redactor)
-        client = Client(read.api, EventLoopTransport(read.api, read.options), mark, fresh_until)
+        transport = EventLoopTransport(
+            read.api, read.options, partial(self._look_up_again, conn_id, read.api)
+        )
+        client = Client(read.api, transport, mark, now + LOOKUP_AFTER, now)
         if not self._holders and self._closing is None:
             # Everybody has gone meanwhile: nobody would close it.
             await _retire(client)
@@ -225,16 +245,12 @@ async def _retire(client: Client) -> None:
 
 
 def _kept(client: Client, conn_id: str, why: str) -> Client:
-    client.fresh_until = time.monotonic() + LOOKUP_RETRY
+    client.looked_up = time.monotonic()
+    client.fresh_until = client.looked_up + LOOKUP_RETRY
     log.warning(
         "The connection %r could not be looked up anew (%s); its fields as of before are used.", conn_id, why
     )
     return client
-
-
-def _fingerprint(conn: ConnectionLike) -> tuple[object, ...]:
-    extra = sorted((str(name), repr(value)) for name, value in (conn.extra_dejson or {}).items())
-    return (conn.conn_type, conn.host, conn.schema, conn.port, conn.login, conn.password, *extra)
 
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, ClientPool] = WeakKeyDictionary()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from airflow_provider_apitask.core.errors import ConnectionFieldError, ParameterError
 from airflow_provider_apitask.core.request_spec import RequestSpec
 
-__all__ = ["ConnectionLike", "Fields", "field_error", "truth"]
+__all__ = ["ConnectionLike", "Fields", "field_error", "fingerprint", "truth"]
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
@@ -42,6 +42,12 @@ def field_error(conn: ConnectionLike, name: str, what: str) -> ConnectionFieldEr
         conn_id=conn.conn_id,
         field=name,
     )
+
+
+def fingerprint(conn: ConnectionLike) -> tuple[object, ...]:
+    """Return what differs if any field of the connection has changed."""
+    extra = sorted((str(name), repr(value)) for name, value in (conn.extra_dejson or {}).items())
+    return (conn.conn_type, conn.host, conn.schema, conn.port, conn.login, conn.password, *extra)
 
 
 def truth(value: Any) -> bool | None:

@@ -8,7 +8,7 @@ import requests
 from requests.auth import AuthBase, HTTPDigestAuth
 from requests_oauthlib import OAuth2Session
 
-from airflow_provider_apitask.core.auth import DigestAuth, Exclusive, OAuth2Auth, TokenAuth
+from airflow_provider_apitask.core.auth import DigestAuth, OAuth2Auth, TokenAuth
 from airflow_provider_apitask.core.errors import ApiTaskError, RequestFailedError
 from airflow_provider_apitask.core.exchange import anonymous
 from airflow_provider_apitask.core.messages import Headers, NetworkFailure, Purpose, Request
@@ -117,8 +117,8 @@ class _Credentials(AuthBase):
         step = next(flow)
         try:
             with BlockingTransport(self._connection.api, self._connection.options) as transport:
-                while isinstance(step, Exclusive) or not step.purpose.is_of_the_call:
-                    if isinstance(step, Exclusive):
+                while not isinstance(step, Request) or not step.purpose.is_of_the_call:
+                    if not isinstance(step, Request):
                         step = flow.send(None)
                         continue
                     came = transport.send_as_is(step)

@@ -45,8 +45,14 @@ class Watch(Exchanges, Protocol):
 class WatchedTransport(BlockingTransport):
     """A transport that tells of each request."""
 
-    def __init__(self, api: Api, options: TransportOptions | None, exchanges: Exchanges) -> None:
-        super().__init__(api, options)
+    def __init__(
+        self,
+        api: Api,
+        options: TransportOptions | None,
+        exchanges: Exchanges,
+        look_up: Callable[[], Api | None] = lambda: None,
+    ) -> None:
+        super().__init__(api, options, look_up)
         self._exchanges = exchanges
 
     def _transmit(
@@ -82,4 +88,4 @@ class WatchedHook(ApiHook):
     def transport(self) -> BlockingTransport:
         """Open a session to the API; a context manager that closes it."""
         self._opened(self.api)
-        return WatchedTransport(self.api, self.connection.options, self._exchanges)
+        return WatchedTransport(self.api, self.connection.options, self._exchanges, self.look_up_again)

@@ -14,7 +14,7 @@ from airflow_provider_apitask.core.messages import Purpose, Request, Response
 from airflow_provider_apitask.exceptions import ConnectionFieldError
 from airflow_provider_apitask.hooks import clients
 from airflow_provider_apitask.hooks.clients import ClientPool
-from tests.support import Answer
+from tests.support import Answer, Recorded
 from tests.support.scripted_server import ScriptedServer
 
 
@@ -74,7 +74,8 @@ async def test_rotated_credential_is_used_without_dropping_requests(
     made = Pool(server.url)
     async with made.pool.hold():
         slow = asyncio.create_task(made.get("/slow"))
-        await asyncio.sleep(0.1)
+        while not server.requests("GET", "/slow"):  # noqa: ASYNC110 - the server is another thread
+            await asyncio.sleep(0.01)
         (before,) = made.pool._clients.values()
         made.conn = Conn(server.url, "two-two")
         assert await made.get() == 200
@@ -208,3 +209,97 @@ def test_pool_goes_with_its_loop(server: ScriptedServer, monkeypatch: pytest.Mon
 def test_repr_shows_no_credential() -> None:
     client = clients.Client(None, None, ("s3cret",), 0.0)  # type: ignore[arg-type]
     assert "s3cret" not in repr(client)
+
+
+# -- a refused credential ------------------------------------------------------------------------
+
+
+def _only(token: str) -> Any:
+    """Answers 401 to every other token."""
+
+    def answer(request: Recorded) -> Answer:
+        return Answer(json=1) if request.header("Authorization") == f"Bearer {token}" else Answer(401)
+
+    return answer
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+async def test_a_thousand_refused_requests_make_one_lookup(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, rotated: bool
+) -> None:
+    monkeypatch.setattr(clients, "LOOKUP_SPACING", 0.1)
+    made = Pool(server.url)
+    async with made.pool.hold():
+        await made.get()
+        server.on("GET", "/", _only("two-two"))
+        if rotated:
+            made.conn = Conn(server.url, "two-two")
+        found = await asyncio.gather(*(made.get() for _ in range(1000)))
+        assert set(found) == {200 if rotated else 401}
+        assert made.lookups == 2
+        if rotated:
+            assert await made.get() == 200, "later requests begin with the new credential"
+            assert tokens(server)[-1] == "Bearer two-two"
+    await made.pool.close()
+
+
+async def test_lookups_after_refusals_keep_a_distance(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def slept(seconds: float, *more: Any) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    made = Pool(server.url)
+    async with made.pool.hold():
+        await made.get()
+        server.on("GET", "/", Answer(401))
+        monkeypatch.setattr(clients.asyncio, "sleep", slept)
+        assert [await made.get() for _ in range(3)] == [401] * 3
+        monkeypatch.undo()
+    await made.pool.close()
+    assert made.lookups == 4
+    assert [round(wait) for wait in waits if wait > 1] == [clients.LOOKUP_SPACING] * 3
+
+
+async def test_lookup_that_fails_after_a_refusal_leaves_the_refusal(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "LOOKUP_SPACING", 0.0)
+    made = Pool(server.url)
+    async with made.pool.hold():
+        await made.get()
+        server.on("GET", "/", Answer(401))
+        made.conn = RuntimeError("Airflow is down")
+        assert await made.get() == 401
+    await made.pool.close()
+
+
+# -- on a worker ---------------------------------------------------------------------------------
+
+
+def test_worker_looks_the_connection_up_once_more(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_apitask.hooks.api import ApiHook
+
+    found = [Conn(server.url, secret) for secret in ("one-one", "two-two", "two-two")]
+    monkeypatch.setattr(ApiHook, "get_connection", lambda self, conn_id: found.pop(0))
+    server.on("GET", "/", _only("two-two"))
+    hook = ApiHook("api")
+    request = Request(Purpose.POLL, "GET", f"{server.url}/")
+    with hook.transport() as transport:
+        for _ in range(2):
+            answer = transport.send(request)
+            assert isinstance(answer, Response)
+            assert answer.status == 200
+        server.on("GET", "/", Answer(401))
+        answer = transport.send(request)
+    assert isinstance(answer, Response)
+    assert answer.lookup is not None
+    assert "has not changed" in answer.lookup
+    assert not found
+    assert tokens(server) == [f"Bearer {token}" for token in ("one-one", "two-two", "two-two", "two-two")]

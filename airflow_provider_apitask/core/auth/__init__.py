@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from airflow_provider_apitask.core.auth.base import Auth, DriverAuth, Exclusive, Flow, NoAuth, Renewal, Steps
+from airflow_provider_apitask.core.auth.base import (
+    Auth,
+    DriverAuth,
+    Exclusive,
+    Flow,
+    Lookup,
+    NoAuth,
+    Renewal,
+    Steps,
+)
 from airflow_provider_apitask.core.auth.digest import DigestAuth
 from airflow_provider_apitask.core.auth.oauth1 import OAuth1Auth, OAuth1Settings
 from airflow_provider_apitask.core.auth.oauth2 import OAuth2Auth, OAuth2Settings
@@ -20,6 +29,7 @@ __all__ = [
     "Exclusive",
     "Flow",
     "HeadersAuth",
+    "Lookup",
     "NoAuth",
     "OAuth1Auth",
     "OAuth1Settings",

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from airflow_provider_apitask.core.bodies import is_html
 from airflow_provider_apitask.core.messages import Request, Response
 
-__all__ = ["Auth", "DriverAuth", "Exclusive", "Flow", "NoAuth", "Renewal", "Steps"]
+__all__ = ["Auth", "DriverAuth", "Exclusive", "Flow", "Lookup", "NoAuth", "Renewal", "Steps"]
 
 #: How much of a page is searched for a password field, bytes.
 _MAX_PAGE_BYTES = 256 * 1024
@@ -29,8 +29,17 @@ class Exclusive(Enum):
     LEAVE = auto()
 
 
-#: What a flow yields: requests to send, each answered by a response, and turns to wait for.
-Steps = Request | Exclusive
+class Lookup(Enum):
+    """What a flow asks of its driver: the API by the fields that the connection has now.
+
+    The driver gives the ``Api``, the same object if nothing has changed; None if it cannot look it up.
+    """
+
+    CONNECTION = auto()
+
+
+#: What a flow yields: requests to send, each answered by a response, turns to wait for, and lookups.
+Steps = Request | Exclusive | Lookup
 #: Yields steps, is given each answer, and returns the answer to the caller's request.
 Flow = Generator[Steps, Any, Response]
 
@@ -78,9 +87,11 @@ class Renewal:
 class Auth:
     """A way to authenticate. One object serves all requests of a connection in a process."""
 
-    #: Which responses refuse the credential. A kind that can renew it does so; for one that cannot, the
-    #: driver of ``exchange`` is the place to look the connection up again.
+    #: Which responses refuse the credential. A kind that can renew it does so; for one that cannot, see
+    #: ``connection_lookup``.
     renewal: Renewal = Renewal()
+    #: Whether the credential is the connection's own and stays as it is.
+    is_static: bool = True
     #: Whether requests carry a credential.
     sends_credentials: bool = True
     #: Whether a login tells where the API is; then an origin can be judged only after it.
@@ -113,6 +124,7 @@ class Auth:
 class NoAuth(Auth):
     """No credentials at all."""
 
+    is_static = False
     sends_credentials = False
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from airflow_provider_apitask.core.auth.base import Exclusive
+from airflow_provider_apitask.core.auth.base import Steps
 from airflow_provider_apitask.core.auth.token import MAX_LOGIN_BYTES, Token, TokenAuth
 from airflow_provider_apitask.core.bodies import decode_text
 from airflow_provider_apitask.core.errors import AuthenticationError
@@ -61,7 +61,7 @@ class OAuth2Auth(TokenAuth):
     def _with(self, request: Request, token: Token) -> Request:
         return request.with_headers(("Authorization", f"Bearer {token.value}"))
 
-    def _obtain(self) -> Generator[Request | Exclusive, Any, Token]:
+    def _obtain(self) -> Generator[Steps, Any, Token]:
         if self._settings.grant_type != "refresh_token" and self._refresh_token:
             # A refresh token that came along with an earlier token; where it has run out too, from the start.
             try:
@@ -70,7 +70,7 @@ class OAuth2Auth(TokenAuth):
                 self._refresh_token = ""
         return (yield from self._asked(self._settings.grant_type))
 
-    def _asked(self, grant_type: str) -> Generator[Request | Exclusive, Any, Token]:
+    def _asked(self, grant_type: str) -> Generator[Steps, Any, Token]:
         request = self._token_request(grant_type)
         response = yield from self._ask(request, _ENDPOINT)
         return self._parsed(request, response)

@@ -50,6 +50,8 @@ class TokenAuth(Auth):
     :param conn_id: of the connection, for messages.
     """
 
+    is_static = False
+
     def __init__(
         self,
         *,
