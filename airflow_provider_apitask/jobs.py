@@ -235,7 +235,8 @@ def _slurm_states(*states: str) -> list[dict[str, Any]]:
 def databricks_run(prefix: str = "/api/2.2", **fields: Any) -> AsyncJob:
     """A run of a Databricks job; the submit is ``POST {prefix}/jobs/run-now`` or ``…/runs/submit``.
 
-    An ``idempotency_token`` in its body makes Databricks return the same run for a repeated submit.
+    ``"idempotency_token": "{idempotency_key}"`` in the body makes Databricks return the same run for a
+    submission that is sent twice; it needs ``idempotency_key="task"`` and ``idempotency_header=None``.
 
     Source: https://docs.databricks.com/api/workspace/jobs/getrun
 

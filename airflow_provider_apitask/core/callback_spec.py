@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
 from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
 
-__all__ = ["PLACEHOLDER", "Callback", "expiry_of", "places_url", "seed_of", "with_url"]
+__all__ = ["PLACEHOLDER", "Callback", "expiry_of", "seed_of"]
 
 #: Where the URL goes in the submit. No other brace there means anything.
 PLACEHOLDER = "{callback_url}"
@@ -88,30 +88,6 @@ class Callback(ValueObject):
     def _named_paths(self) -> Iterator[tuple[str, Any]]:
         for name in _PATHS:
             yield f"callback.{name}", getattr(self, name)
-
-
-def places_url(value: Any) -> bool:
-    """Whether ``{callback_url}`` stands anywhere in a (nested) value."""
-    if isinstance(value, str):
-        return PLACEHOLDER in value
-    if isinstance(value, bytes):
-        return PLACEHOLDER.encode() in value
-    if isinstance(value, Mapping):
-        return any(places_url(part) for pair in value.items() for part in pair)
-    return isinstance(value, (list, tuple)) and any(map(places_url, value))
-
-
-def with_url(value: Any, url: str) -> Any:
-    """A (nested) value with the URL in the place of ``{callback_url}``."""
-    if isinstance(value, str):
-        return value.replace(PLACEHOLDER, url)
-    if isinstance(value, bytes):
-        return value.replace(PLACEHOLDER.encode(), url.encode())
-    if isinstance(value, Mapping):
-        return {with_url(name, url): with_url(item, url) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [with_url(item, url) for item in value]
-    return value
 
 
 def seed_of(nonce: str, expires_at: float) -> str:

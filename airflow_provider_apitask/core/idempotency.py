@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
-__all__ = ["DEFAULT_HEADER", "Idempotency"]
+__all__ = ["DEFAULT_HEADER", "PLACEHOLDER", "Idempotency"]
 
 #: The header field of draft-ietf-httpapi-idempotency-key-header.
 DEFAULT_HEADER = "Idempotency-Key"
+#: Stands for the key anywhere in the submission.
+PLACEHOLDER = "{idempotency_key}"
 _NAMESPACE = UUID("5b0f0f3e-6d2b-5a57-9d6c-0f2a7a3f9a51")
 
 
@@ -17,7 +19,7 @@ class Idempotency:
     """What makes the key of a submit.
 
     :param seed: what identifies the task instance, or the whole key as its author gave it.
-    :param header: header field that carries the key; None where the author puts it elsewhere.
+    :param header: header field that carries the key; None if only a placeholder does.
     :param fixed: the author gave the key; else it is derived from ``seed``.
     :param per_try: ``seed`` is another one in each try.
     """

@@ -9,13 +9,15 @@ from urllib.parse import quote
 
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call, Mode
-from airflow_provider_apitask.core.callback_spec import with_url
+from airflow_provider_apitask.core.callback_spec import PLACEHOLDER as CALLBACK_URL
 from airflow_provider_apitask.core.errors import AnswerError, NothingToFollowError
+from airflow_provider_apitask.core.idempotency import PLACEHOLDER as KEY
 from airflow_provider_apitask.core.messages import Purpose, Request
 from airflow_provider_apitask.core.page_request import page_request, without_body
 from airflow_provider_apitask.core.pagination import Paging
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.templating import replaced
 
 __all__ = ["CANCEL_TIMEOUT", "known_value", "next_request", "polled_url"]
 
@@ -35,7 +37,7 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     # What asks for a result, or one page of it.
     ask = build if call.pagination is None else partial(page_request, call.pagination, paging, build)
     if state.phase is Phase.SUBMIT:
-        spec = _with_callback(call, state)
+        spec = _filled(call, state)
         request = (ask if call.mode is Mode.SYNC else build)(spec, Purpose.SUBMIT)
         header = call.idempotency.header if call.idempotency is not None else None
         key = state.idempotency_key
@@ -43,7 +45,7 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     if call.mode is Mode.SYNC:
         if state.result_url is None:
             return ask(call.request, Purpose.RESULT)  # another page; a key would get the first one again
-        return ask(without_body(call.request), Purpose.RESULT, url=state.result_url)
+        return ask(without_body(_filled(call, state)), Purpose.RESULT, url=state.result_url)
     lookup = partial(known_value, call, api, state)
     if state.phase is Phase.RECONCILE:
         return build(call.job.reconcile.request, Purpose.RECONCILE, lookup=lookup)
@@ -72,14 +74,19 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     return replace(request, reads_see_other=not call.job.expects_status)
 
 
-def _with_callback(call: Call, state: State) -> RequestSpec:
-    """The submit, with the URL that the service is to call."""
-    if call.callback_url is None or state.callback_id is None:
-        return call.request
-    url, spec = call.callback_url(state.callback_id), call.request
-    # What no URL can hold as it is: a colon and slashes of another URL.
-    endpoint = with_url(spec.endpoint, quote(url, safe=""))
-    params, headers, body = (with_url(part, url) for part in (spec.params, spec.headers, spec.body))
+def _filled(call: Call, state: State) -> RequestSpec:
+    """Return the submission with its key and the callback URL in place of their placeholders."""
+    texts = {}
+    if state.callback_id is not None and call.callback_url is not None:
+        texts[CALLBACK_URL] = call.callback_url(state.callback_id)
+    if state.idempotency_key is not None:
+        texts[KEY] = state.idempotency_key
+    spec = call.request
+    if not texts:
+        return spec
+    # A URL cannot hold the colon and slashes of another one as they are.
+    endpoint = replaced(spec.endpoint, {name: quote(text, safe="") for name, text in texts.items()})
+    params, headers, body = (replaced(part, texts) for part in (spec.params, spec.headers, spec.body))
     return replace(spec, endpoint=endpoint, params=params, headers=headers, body=body)
 
 

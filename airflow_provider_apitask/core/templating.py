@@ -10,7 +10,7 @@ leaves ``\{`` alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.urls import is_absolute, resolve, wire_text
 
-__all__ = ["Lookup", "expand", "expand_url", "is_template", "placeholders", "single"]
+__all__ = ["Lookup", "expand", "expand_url", "is_template", "mentions", "placeholders", "replaced", "single"]
 
 #: Gives the value of a path, or raises what names it.
 Lookup = Callable[[str], Any]
@@ -43,6 +43,32 @@ def placeholders(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from placeholders(item)
+
+
+def mentions(value: Any, text: str) -> bool:
+    """Whether a text occurs anywhere in a (nested) value."""
+    if isinstance(value, str):
+        return text in value
+    if isinstance(value, bytes):
+        return text.encode() in value
+    if isinstance(value, Mapping):
+        return any(mentions(part, text) for pair in value.items() for part in pair)
+    return isinstance(value, (list, tuple)) and any(mentions(item, text) for item in value)
+
+
+def replaced(value: Any, texts: Mapping[str, str]) -> Any:
+    """Return a (nested) value with each text in place of its key. Other braces keep their meaning."""
+    if isinstance(value, str):
+        for old, new in texts.items():
+            value = value.replace(old, new)
+        return value
+    if isinstance(value, bytes):
+        for old, new in texts.items():
+            value = value.replace(old.encode(), new.encode())
+        return value
+    if isinstance(value, Mapping):
+        return {replaced(name, texts): replaced(item, texts) for name, item in value.items()}
+    return [replaced(item, texts) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def is_template(text: str) -> bool:

@@ -84,12 +84,12 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param retry_codes: HTTP codes after which it is sent again: ``409``, ``"5xx"``, a list; by default those
         that say that it was not taken (425, 429, 503), and all server errors where it may be repeated. A
         ``POST`` that may have had an effect is never sent again without an ``idempotency_key``.
-    :param idempotency_key: by which the server knows the submit again: ``task``, derived from DAG,
+    :param idempotency_key: by which the server knows the submission again: ``task``, derived from DAG,
         task, run and map index, the same for all retries until the task is cleared; ``try``, another
-        one for each try; or the key itself, a template. None by default. With a key, a submit whose
-        answer was lost is sent again.
+        one for each try; or the key itself, a template. None by default. With a key, a submission whose
+        response was lost is sent again. ``{idempotency_key}`` stands for it anywhere in the request.
     :param idempotency_header: header field that carries the key, ``Idempotency-Key`` by default; None
-        where it is put elsewhere, such as into the body by a template, or if the request may be repeated.
+        if the key is only in the request itself, or is a text that says that the request may be repeated.
     :param require_csrf_token: fetch a CSRF token before each unsafe request and send it along, with
         the cookies it came with; False by default. Header and cookie are named by the connection.
     :param csrf_token_endpoint: where the token is fetched; by default the URL of the request itself.

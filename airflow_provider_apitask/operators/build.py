@@ -15,12 +15,12 @@ from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.retry import RetryPolicy
 from airflow_provider_apitask.core.status_codes import parse_codes
 from airflow_provider_apitask.core.validation import ResponseValidation
+from airflow_provider_apitask.operators.idempotency import idempotency_of
 from airflow_provider_apitask.operators.parameters import (
     callback_as_template,
     check_parameters,
     compiled,
     csrf_endpoint_of,
-    idempotency_of,
     request_of,
 )
 from airflow_provider_apitask.triggers.handover import refuse_stored_secrets

@@ -6,18 +6,17 @@ A mapped task is checked too: before it is expanded, with what is known of it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_apitask.callables import check_callable, check_hooks
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path
 from airflow_provider_apitask.core.job import AsyncJob
-from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
+from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.status_codes import parse_codes
-
-if TYPE_CHECKING:
-    from airflow_provider_apitask.core.idempotency import Idempotency
+from airflow_provider_apitask.operators.idempotency import check_idempotency
+from airflow_provider_apitask.operators.placing import is_known_later, place_of
 
 __all__ = [
     "MODES",
@@ -25,7 +24,6 @@ __all__ = [
     "check_parameters",
     "compiled",
     "csrf_endpoint_of",
-    "idempotency_of",
     "mode_of",
     "pages_as_template",
     "request_of",
@@ -36,9 +34,6 @@ __all__ = [
 MODES = ("sync", "async")
 #: The values of ``core.call.Handling``.
 HANDLINGS = ("store", "validate", "ignore")
-#: What an idempotency key can be derived for.
-_KEY_SCOPES = ("task", "try")
-
 #: As in ``core.callback_spec``, which parsing a DAG file need not import.
 _PLACEHOLDER = "{callback_url}"
 
@@ -77,7 +72,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
             raise ParameterError(f"{name} cannot be a template: {checks.shown(given[name])}.", parameter=name)
     request_of(given)
     _check_csrf(given)
-    _check_idempotency(given)
+    check_idempotency(given, later)
     for name in ("wait_for_completion", "deferrable", "require_csrf_token", "log_response"):
         if not isinstance(given.get(name) or False, bool):
             raise ParameterError(
@@ -166,18 +161,13 @@ def callback_as_template(value: Any) -> Any:
 
 def _check_callback(given: Mapping[str, Any], later: Collection[str], mode: str) -> None:
     """Refuse a callback whose URL is nowhere, and a place for a URL that there is not."""
-    parts = ("endpoint", "query_params", "headers", "body")
-    placed = [name for name in parts if _PLACEHOLDER in str(given.get(name))]
-    if placed:
-        from airflow_provider_apitask.core.callback_spec import places_url
-
-        placed = [name for name in placed if places_url(given.get(name))]
+    place = place_of(_PLACEHOLDER, given)
     if "callback" in later:
         return
     if given.get("callback") in (None, False):
-        if placed:
+        if place is not None:
             raise ParameterError(
-                f"{placed[0]} has {_PLACEHOLDER} in it: give callback=True, so that there is such a URL.",
+                f"{place} has {_PLACEHOLDER} in it: give callback=True, so that there is such a URL.",
                 parameter="callback",
             )
         return
@@ -191,21 +181,12 @@ def _check_callback(given: Mapping[str, Any], later: Collection[str], mode: str)
             "callback needs wait_for_completion=True: without it nobody waits for the callback.",
             parameter="callback",
         )
-    if not placed and not any(name in later or _may_hold_more(given.get(name)) for name in parts):
+    if place is None and not is_known_later(given, later):
         raise ParameterError(
             f"callback is given, and {_PLACEHOLDER} is nowhere in the request: put it where the service "
             "takes the URL to call, such as body={'callbackURL': '" + _PLACEHOLDER + "'}.",
             parameter="callback",
         )
-
-
-def _may_hold_more(value: Any) -> bool:
-    """Whether a part of a request has a template in it, which may give anything."""
-    if isinstance(value, Mapping):
-        return any(map(_may_hold_more, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_may_hold_more, value))
-    return checks.is_open(value)
 
 
 def pages_as_template(value: Any) -> Any:
@@ -218,50 +199,6 @@ def pages_as_template(value: Any) -> Any:
     from airflow_provider_apitask.core.pagination import Pagination
 
     return Pagination.as_template(value)
-
-
-def idempotency_of(given: Mapping[str, Any], context: Any) -> Idempotency | None:
-    """What makes the key of a task instance; None where the author wants none.
-
-    :param context: of the task.
-    """
-    key = given.get("idempotency_key")
-    if key is None:
-        return None
-    from airflow_provider_apitask.core.idempotency import Idempotency
-
-    header = given.get("idempotency_header")
-    if key not in _KEY_SCOPES:
-        from airflow_provider_apitask.core.urls import wire_text
-
-        return Idempotency(seed=wire_text(key), header=header, fixed=True)
-    ti = context["ti"]
-    # Airflow raises the number of tries when a user clears the task: that is another submit.
-    parts = [ti.dag_id, ti.task_id, ti.run_id, ti.map_index, getattr(ti, "max_tries", 0)]
-    if key == "try":
-        parts.append(ti.try_number)
-    seed = "\n".join(str(part) for part in parts)
-    return Idempotency(seed=seed, header=header, per_try=key == "try")
-
-
-def _check_idempotency(given: Mapping[str, Any]) -> None:
-    key, header = given.get("idempotency_key"), given.get("idempotency_header")
-    if key is not None and not checks.is_open(key):
-        if not isinstance(key, str) or not key:
-            raise ParameterError(
-                "idempotency_key must be 'task', 'try' or a template.", parameter="idempotency_key"
-            )
-        if has_control(key):
-            raise ParameterError(
-                "idempotency_key has a line break or control character in it.", parameter="idempotency_key"
-            )
-    if header is not None:
-        if not isinstance(header, str):
-            raise ParameterError(
-                f"idempotency_header must be the name of a header field, not {checks.shown(header)}.",
-                parameter="idempotency_header",
-            )
-        RequestSpec(headers={header: ""}).checked()
 
 
 def _check_csrf(given: Mapping[str, Any]) -> None:

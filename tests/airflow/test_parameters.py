@@ -48,6 +48,26 @@ CALL: list[tuple[dict[str, Any], str, str]] = [
     ({"response_path": 3}, "response_path", "JSONPath"),
     ({"response_path": "a", "mode": "async"}, "response_path", "job.result_path"),
     ({"job": {}, "mode": "sync"}, "job", "mode='async'"),
+    ({"headers": {"X": "{idempotency_key}"}}, "idempotency_key", "there is no key"),
+    (
+        {
+            "job": {
+                "status_request": "/s",
+                "reconcile": {"request": "/jobs", "match": {"$.name": "{idempotency_key}"}},
+            }
+        },
+        "idempotency_key",
+        "there is no key",
+    ),
+    (
+        {
+            "query_params": {"x": "{idempotency_key}"},
+            "idempotency_key": "task",
+            "pagination": {"page_param": "page"},
+        },
+        "pagination",
+        "each page",
+    ),
     ({"wait_for_completion": "no"}, "wait_for_completion", "True or False"),
     ({"deferrable": 1}, "deferrable", "True or False"),
     ({"job": [1]}, "job", "AsyncJob or a dict"),
@@ -67,6 +87,16 @@ CALL: list[tuple[dict[str, Any], str, str]] = [
     ({"job": {"success_values": ["ok"], "failure_values": ["OK"]}}, "job.failure_values", "success_values"),
     ({"job": {"unknown_status": "hope"}}, "job.unknown_status", "fail, running"),
     ({"job": {"final_codes": [42]}}, "job.final_codes", "100 to 599"),
+]
+
+#: What a mapped body may still cure.
+NOT_MAPPED: list[tuple[dict[str, Any], str, str]] = [
+    ({"idempotency_key": "task", "idempotency_header": None}, "idempotency_header", "nowhere in the request"),
+    (
+        {"idempotency_key": "try", "idempotency_header": None, "query_params": {"a": "{key}"}},
+        "idempotency_header",
+        "{idempotency_key}",
+    ),
 ]
 
 SENSOR: list[tuple[dict[str, Any], str, str]] = [
@@ -93,7 +123,7 @@ def named(function: Callable[[], Any], parameter: str, allowed: str) -> None:
     )
 
 
-@pytest.mark.parametrize(("kwargs", "parameter", "allowed"), CALL)
+@pytest.mark.parametrize(("kwargs", "parameter", "allowed"), [*CALL, *NOT_MAPPED])
 def test_operator(kwargs: dict[str, Any], parameter: str, allowed: str) -> None:
     named(lambda: call(**kwargs), parameter, allowed)
 
@@ -102,6 +132,26 @@ def test_operator(kwargs: dict[str, Any], parameter: str, allowed: str) -> None:
 def test_mapped_operator(kwargs: dict[str, Any], parameter: str, allowed: str) -> None:
     shared: dict[str, Any] = {"task_id": "t", "endpoint": "/x", **kwargs}
     named(lambda: ApiCallOperator.partial(**shared).expand(body=[1, 2]), parameter, allowed)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"body": {"token": "{idempotency_key}"}},
+        {"body": {"token": "{{ var.value.token }}"}},
+        {"endpoint": "/jobs/{idempotency_key}"},
+        {"idempotency_key": "this search may be repeated"},
+        {"idempotency_key": "{{ run_id }}", "query_params": {"token": "{{ run_id }}"}},
+    ],
+)
+def test_a_key_that_is_in_the_request_needs_no_header(kwargs: dict[str, Any]) -> None:
+    call(**{"idempotency_key": "task", "idempotency_header": None, **kwargs})
+
+
+def test_a_template_that_leaves_the_key_out_is_found_before_anything_is_sent() -> None:
+    task = call(idempotency_key="task", idempotency_header=None, body={"token": "{{ 'x' }}"})
+    with pytest.raises(ParameterError, match="nowhere in the request"):
+        task.execute(context_for(task))
 
 
 @pytest.mark.parametrize(("kwargs", "parameter", "allowed"), SENSOR)

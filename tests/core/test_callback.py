@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_apitask.core.call import Call
-from airflow_provider_apitask.core.callback_spec import Callback, expiry_of, places_url, seed_of, with_url
+from airflow_provider_apitask.core.callback_spec import Callback, expiry_of, seed_of
 from airflow_provider_apitask.core.durable import Record, begin
 from airflow_provider_apitask.core.errors import (
     JobCancelledError,
@@ -269,13 +269,6 @@ def test_a_callback_is_read_and_checked() -> None:
     for wrong in ({"expires": 0}, {"poll_interval": "soon"}, {"status_path": "$["}, {"url": "x"}, 7):
         with pytest.raises(ParameterError, match="callback"):
             Callback.as_template(wrong)
-
-
-def test_placing_the_url() -> None:
-    value = {"a": ["x {callback_url} y", {"{callback_url}": "{b}"}], "c": 7}
-    assert places_url(value)
-    assert not places_url({"a": "{url}"})
-    assert with_url(value, "U") == {"a": ["x U y", {"U": "{b}"}], "c": 7}
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "a.1.2.3", "a.-1.0", "a.x.0"])

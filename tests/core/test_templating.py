@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_apitask.core.errors import AnswerError
-from airflow_provider_apitask.core.templating import expand, expand_url, placeholders
+from airflow_provider_apitask.core.templating import expand, expand_url, mentions, placeholders, replaced
 
 VALUES: dict[str, Any] = {
     "id": 5,
@@ -138,3 +138,11 @@ def test_a_url_needs_a_value(template: str) -> None:
 def test_plus_keeps_the_slashes_of_a_value(value: str, url: str) -> None:
     assert expand_url("/v1/{+name}:cancel", {"name": value}.__getitem__, "https://a.example/") == url
     assert list(placeholders("/v1/{+name}:cancel")) == ["name"]
+
+
+def test_texts_that_are_replaced_wherever_they_stand() -> None:
+    value = {"a": ["x {u} y", {"{u}": "{b}"}], "c": 7, "d": b"-{k}-"}
+    assert mentions(value, "{u}")
+    assert mentions(value, "{k}")
+    assert not mentions(value, "{v}")
+    assert replaced(value, {"{u}": "U", "{k}": "K"}) == {"a": ["x U y", {"U": "{b}"}], "c": 7, "d": b"-K-"}
