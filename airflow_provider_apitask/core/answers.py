@@ -197,6 +197,19 @@ class Reading:
                 f"{self.shown}, but {self._not_json.message}: {self.excerpt}.", **self.data, looked_for="JSON"
             )
 
+    def unreadable(self, *, read_as_json: bool = True) -> str | None:
+        """Return why a good response cannot be believed, as the beginning of a sentence; None if it can.
+
+        :param read_as_json: whether broken JSON counts.
+        """
+        try:
+            self.refuse_html()
+            if read_as_json:
+                self.require_json_if_said()
+        except AnswerError as error:
+            return error.message.rstrip(".")
+        return None
+
     def value(self) -> Any:
         """The value that the answer stands for: its JSON, else its text; None for no body.
 

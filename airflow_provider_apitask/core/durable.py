@@ -13,6 +13,8 @@ outcome                        method), looks the job up (``job.reconcile``), el
                                SUBMIT_UNKNOWN
 a job, its end not known       asks for its status: running, it is waited for; succeeded, its result is
                                fetched; failed, another one is submitted
+the server said that it        fetches its result, and nothing else
+succeeded
 the server said that it failed submits another one
 the server does not know it    by ``job.on_lost``: asks for it once more before it submits another one
 =============================  ====================================================================
@@ -212,7 +214,7 @@ def may_run(state: State) -> bool:
     """Whether the job may still run and nobody has cancelled it, as far as the record says."""
     if state.submitted_at is None or state.cancel is not None:
         return False
-    if state.phase in (Phase.SUCCEEDED, Phase.FETCH):
+    if state.succeeded or state.phase in (Phase.SUCCEEDED, Phase.FETCH):
         return False
     return state.error is None or not _is_over(state, error_from_dict(state.error), "fail")
 
@@ -243,10 +245,12 @@ def _go_on(state: State, call: Call) -> Move:
             "again: clear the task to do so."
         )
         return ended(state, Phase.FAILED, job_error(NothingToFollowError, state, message))
-    # Where the result is known to be, the job need not be asked for again.
-    fetching = state.phase is Phase.FETCH and not state.inline
     waiting = as_waiting(state)
-    state = waiting.at(Phase.FETCH) if fetching else replace(waiting, reattached=not waits)
+    if (state.succeeded or state.phase is Phase.FETCH) and not (waits and state.inline):
+        # Only its result is missing: a job that the server has removed since is not lost.
+        state = waiting.at(Phase.FETCH, inline=state.inline)
+    else:
+        state = replace(waiting, reattached=not waits)
     told = f"{job_name(state)} was started by an earlier try of this task; it is gone on with."
     return Move(state=state, event=Event(EventKind.REATTACHED, told, handle_data(state)))
 

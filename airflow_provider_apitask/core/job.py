@@ -115,7 +115,7 @@ class AsyncJob(ValueObject):
     :param max_polls: checks after which the job counts as timed out; by default no limit.
     :param deadline: seconds from the submit after which the job counts as timed out; by default
         none: a job runs as long as it is healthy.
-    :param status_grace: seconds for which checks may go on failing, 300 by default.
+    :param status_grace: seconds for which checks, or requests for the result, may fail; 300 by default.
     :param not_found_grace: seconds from the submit for which 404 means "not yet", 60 by default.
     :param final_codes: HTTP codes that end the job as failed, for servers that answer 500 to
         what will never change.

@@ -86,6 +86,7 @@ def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -
         result_url=result_url,
         values=_values(turn, job.result_request, reading),
         inline=inline,
+        succeeded=True,
         next_at=None,
         attempts=0,
         failing_since=None,

@@ -14,7 +14,6 @@ from airflow_provider_apitask.core.answers import Reading, find_in, read_status
 from airflow_provider_apitask.core.bodies import is_html
 from airflow_provider_apitask.core.callback import slow_interval
 from airflow_provider_apitask.core.errors import (
-    AnswerError,
     JobFailedError,
     JobTimedOutError,
     RequestFailedError,
@@ -75,7 +74,7 @@ def read_poll(turn: Turn) -> Move:
 def _by_conditions(turn: Turn, response: Response) -> Move | None:
     """What the author's conditions make of an answer, whatever its code; None where none holds."""
     job, reading = turn.call.job, turn.reading(response)
-    if response.ok and _unreadable(reading) is not None:
+    if response.ok and reading.unreadable() is not None:
         return None  # a login page is no answer, whatever its code
     held = job.verdict(reading)
     if held is None:
@@ -85,16 +84,6 @@ def _by_conditions(turn: Turn, response: Response) -> Move | None:
     if verdict is Verdict.RUNNING:
         return _moved(turn, state, response)
     return job_over(turn.at(state), reading, state.status, verdict, condition)
-
-
-def _unreadable(reading: Reading) -> str | None:
-    """Why a good answer cannot be believed, None where it can."""
-    try:
-        reading.refuse_html()
-        reading.require_json_if_said()
-    except AnswerError as error:
-        return error.message.rstrip(".")
-    return None
 
 
 def _known(turn: Turn, reading: Reading) -> State:
@@ -120,7 +109,7 @@ def _known(turn: Turn, reading: Reading) -> State:
 def _read_status(turn: Turn, response: Response) -> Move:
     """A 2xx: the status in its body decides, whatever the code."""
     job, reading = turn.call.job, turn.reading(response)
-    if (why := _unreadable(reading)) is not None:
+    if (why := reading.unreadable()) is not None:
         return _check_failed(turn, why)
     turn = turn.at(linked(turn, reading))
     status, verdict = read_status(reading, job, turn.words)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_apitask.core.answers import Reading, result_of
+from airflow_provider_apitask.core.answers import Reading, find_in, result_of
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call, Handling, Mode
 from airflow_provider_apitask.core.errors import ApiTaskError, RequestFailedError
 from airflow_provider_apitask.core.events import Event, EventKind
+from airflow_provider_apitask.core.extraction import MISSING, is_xpath
 from airflow_provider_apitask.core.messages import Response
 from airflow_provider_apitask.core.pacing import next_result
 from airflow_provider_apitask.core.pages import take_page
@@ -19,37 +20,67 @@ from airflow_provider_apitask.core.turn import Move, Turn, ended, failed, job_er
 
 __all__ = ["read_result", "take_result"]
 
-#: How long a result may still answer 404 or 202 after the job has succeeded, seconds.
-_NOT_READY_GRACE = 60.0
+#: A result that is still being written.
+_NOT_READY = frozenset({202, 404, 409, 423})
 
 
 def read_result(turn: Turn) -> Move:
-    """Read the answer to a request for the result: a failing one is repeated, never the job."""
+    """Read the response to a request for the result: a failing one is repeated, never the job."""
     state, response = turn.state, turn.inbound
-    # Some servers say 202 all along, so the status answer may hold the result and say it still.
+    # Some servers say 202 all along, so the last status response may hold the result and say it still.
     said_already = state.inline or state.paging is not None
     good = isinstance(response, Response) and (response.ok or turn.call.accepts(response.status))
     if isinstance(response, Response) and good and (response.status != 202 or said_already):
-        return take_result(turn.call, turn.api, state, turn.reading(response))
+        reading = turn.reading(response)
+        what = _unreadable(turn, reading)
+        if what is None:
+            return take_result(turn.call, turn.api, state, reading)
+    else:
+        what = turn.described
     since = state.failing_since if state.failing_since is not None else turn.now
-    window_ends = since + (_NOT_READY_GRACE if _not_ready(turn) else turn.call.job.status_grace)
-    if _may_ask_again(turn) and turn.now < window_ends:
+    window_ends = since + turn.call.job.status_grace
+    if _may_ask_again(turn, good=good) and turn.now < window_ends:
         at = next_result(turn.call.job, turn.asked_wait, turn.now, window_ends)
-        told = f"{turn.described}. The result is asked for again for up to {window_ends - turn.now:.0f} s."
+        told = f"{what}. Requesting the result again for up to {window_ends - turn.now:.0f} s."
         return Move(
             state=replace(state, failing_since=since, attempts=state.attempts + 1, next_at=at),
             event=None if state.attempts else Event(EventKind.FAILING, told),
         )
-    done = "The request was carried out" if turn.call.mode is Mode.SYNC else f"{job_name(state)} succeeded"
-    what = "its result" if state.paging is None else f"page {state.paging.get('pages', 0) + 1} of its result"
-    message = f"{done}, but {what} could not be fetched: {turn.described}. It need not run again."
+    return ended(state, Phase.FAILED, _not_fetched(turn, what))
+
+
+def _unreadable(turn: Turn, reading: Reading) -> str | None:
+    """Return why a good response cannot be the result (a login page, broken JSON), None if it can."""
+    call, state = turn.call, turn.state
+    path = call.response_path if call.mode is Mode.SYNC else call.job.result_path
+    if call.pagination is not None:
+        path = call.pagination.items
+    elif state.inline and state.status is not None:
+        status_path = call.job.path_of_status
+        if find_in(reading, status_path) is MISSING:
+            return reading.error("job.status_path", status_path).message.rstrip(".")
+    read_as_json = not call.stored and call.handling is not Handling.IGNORE and not is_xpath(path or "")
+    return reading.unreadable(read_as_json=read_as_json)
+
+
+def _not_fetched(turn: Turn, what: str) -> ApiTaskError:
+    """Return the error of a result that cannot be had, though what it belongs to has succeeded."""
+    state, call = turn.state, turn.call
+    done = "The request was carried out" if call.mode is Mode.SYNC else f"{job_name(state)} succeeded"
+    part = "its result" if state.paging is None else f"page {state.paging.get('pages', 0) + 1} of its result"
+    retry = ": on Airflow 3.3, a retry of the task fetches the result only" if call.mode is Mode.ASYNC else ""
     data = {
         "status_code": turn.code,
         "method": turn.request.method,
         "url": turn.request.url,
         "retry_after": turn.asked_wait,
+        # A new try of a synchronous call sends its request once more.
+        "retryable": call.mode is Mode.ASYNC
+        or call.request.method in IDEMPOTENT_METHODS
+        or state.idempotency_key is not None,
     }
-    return ended(state, Phase.FAILED, job_error(RequestFailedError, state, message, **data))
+    message = f"{done}, but {part} could not be fetched: {what}. It need not run again{retry}."
+    return job_error(RequestFailedError, state, message, **data)
 
 
 def take_result(call: Call, api: Api, state: State, reading: Reading) -> Move:
@@ -86,15 +117,15 @@ def _value(call: Call, reading: Reading, name: str, path: str | None) -> Any:
     return value if call.handling is Handling.STORE else None
 
 
-def _not_ready(turn: Turn) -> bool:
-    """Whether the result may still be written; a page that comes after another one has been."""
-    return turn.code in (202, 404) and turn.state.paging is None
+def _may_ask_again(turn: Turn, *, good: bool) -> bool:
+    """Whether a later request may get the result.
 
-
-def _may_ask_again(turn: Turn) -> bool:
+    :param good: the response says that it has the result, and cannot be read.
+    """
     if turn.is_final:
         return False
-    if (turn.code == 404 and _not_ready(turn)) or delivery(turn.inbound) is Delivery.NOT_TAKEN:
+    # A page that comes after another one has been written.
+    not_ready = turn.code in _NOT_READY and turn.state.paging is None
+    if (not_ready and turn.code != 202) or delivery(turn.inbound) is Delivery.NOT_TAKEN:
         return True
-    repeatable = turn.request.method in IDEMPOTENT_METHODS
-    return repeatable and (turn.code == 202 or is_passing(turn.inbound))
+    return turn.request.method in IDEMPOTENT_METHODS and (good or not_ready or is_passing(turn.inbound))

@@ -83,6 +83,7 @@ class State:
     :param not_found: status checks in a row to which the API returned 404, after ``not_found_grace``.
     :param not_found_since: when the first of them was made.
     :param inline: the result is (in) the last status answer.
+    :param succeeded: the server said that the job succeeded, so that only its result is missing.
     :param error: how the call ended, see :meth:`ApiTaskError.to_dict`; while the job is being
         cancelled, what for.
     :param idempotency_key: of the submit.
@@ -117,6 +118,7 @@ class State:
     not_found: int = 0
     not_found_since: float | None = None
     inline: bool = False
+    succeeded: bool = False
     error: dict[str, Any] | None = None
     idempotency_key: str | None = None
     intent_at: float | None = None
@@ -191,6 +193,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "polls": (int,),
     "attempts": (int,),
     "inline": (bool,),
+    "succeeded": (bool,),
     "error": (dict, type(None)),
     "idempotency_key": (str, type(None)),
     "intent_at": _SECONDS,

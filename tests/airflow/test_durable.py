@@ -634,3 +634,20 @@ def test_airflow_without_a_store_says_what_is_not_guaranteed(
         assert attempt(1, **kwargs) == attempt(2, **kwargs) == ROWS
     assert ("keeps no state of a task" in caplog.text) is told
     assert len(jobs.jobs) == (2 if told else 1)
+
+
+@needs_store
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_result_that_is_not_to_be_had_is_fetched_by_a_retry(jobs: JobServer, deferrable: bool) -> None:
+    """The server has removed the job in the meantime: its success is remembered, and nothing is submitted."""
+    job = {"status_grace": 0, "on_lost": "submit"}
+    path = "/jobs/job-1/result"
+    page = Answer(text="<html>Sign in</html>", headers={"Content-Type": "text/html"})
+    jobs.once("GET", path, page)
+    error = attempt(1, job=job, deferrable=deferrable)
+    assert isinstance(error, exceptions.RequestFailedError)
+    assert not isinstance(error, AirflowFailException)
+    assert "succeeded, but its result could not be fetched" in str(error)
+    jobs.on("GET", "/jobs/job-1", Answer(404))
+    assert attempt(2, job=job, deferrable=deferrable) == ROWS
+    assert posts(jobs) == 1

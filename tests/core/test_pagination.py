@@ -353,8 +353,10 @@ def test_a_credential_in_a_link_is_not_kept() -> None:
 def test_a_login_page_in_place_of_a_page() -> None:
     driven = paged(NEXT)
     driven.answer(200, page(1, next="?p=2"))
-    driven.answer(200, HTML, content_type="text/html")
+    while not driven.phase.ended:
+        driven.answer(200, HTML, content_type="text/html")
     assert "HTML page" in driven.error().message
+    assert len(driven.requests) > 2, "the page is requested again, the call is not repeated"
 
 
 # -- limits --------------------------------------------------------------------------------------

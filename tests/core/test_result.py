@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from airflow_provider_apitask.core.call import Handling
+from airflow_provider_apitask.core.durable import Record, begin
 from airflow_provider_apitask.core.errors import AnswerError, OriginError, RequestFailedError
 from airflow_provider_apitask.core.messages import Purpose
+from airflow_provider_apitask.core.operation import Operation
+from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase
 
-from .helpers import BASE, DROPPED, HTML, NO_CONNECTION, READ_TIMEOUT, TOO_LARGE, Driven, make_job
+from .helpers import (
+    BASE,
+    DROPPED,
+    HTML,
+    NO_CONNECTION,
+    READ_TIMEOUT,
+    TOO_LARGE,
+    Driven,
+    make_api,
+    make_call,
+    make_job,
+    make_response,
+)
 
 DONE = {"status": "done", "file": {"id": "a/b"}}
 
@@ -107,31 +124,87 @@ def test_a_result_at_another_origin_is_refused() -> None:
 # -- a failing fetch -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", [NO_CONNECTION, READ_TIMEOUT, DROPPED, 408, 429, 500, 503, 404, 202])
+#: What a server may send in place of a result that it has all the same.
+PASSING: list[Any] = [
+    *(NO_CONNECTION, READ_TIMEOUT, DROPPED),
+    *(202, 404, 408, 409, 423, 425, 429, 500, 503),
+    make_response(200, HTML, content_type="text/html"),
+    make_response(200, HTML, content_type="application/json"),
+    make_response(200, b'{"rows": ', content_type="application/json"),
+]
+
+
+def _tell(driven: Driven, what: Any) -> None:
+    driven.answer(what) if isinstance(what, int) else driven.tell(what)
+
+
+@pytest.mark.parametrize("what", PASSING)
 def test_the_get_is_repeated_never_the_job(what: Any) -> None:
     driven = _fetching()
-    driven.answer(what) if isinstance(what, int) else driven.tell(what)
+    _tell(driven, what)
     assert driven.next_wait() == 10
     driven.answer(200, {"rows": 3})
     assert driven.done().value == {"rows": 3}
     assert {request.method for request in driven.requests} == {"GET"}
 
 
-@pytest.mark.parametrize(("code", "seconds"), [(404, 60), (202, 60), (503, 300)])
-def test_the_window_of_a_failing_result(code: int, seconds: float) -> None:
+@pytest.mark.parametrize("code", [404, 202, 503])
+def test_the_window_of_a_failing_result(code: int) -> None:
     driven = _fetching()
     begin = driven.now
     while driven.phase is Phase.FETCH:
         driven.answer(code, {"description": "ResultNotReady"})
-    assert driven.now - begin == seconds
+    assert driven.now - begin == 300, "job.status_grace"
     error = driven.error()
     assert isinstance(error, RequestFailedError)
     for part in ("Job 7 succeeded", str(code), "ResultNotReady", "need not run again"):
         assert part in error.message
 
 
+@pytest.mark.parametrize("what", PASSING)
+@pytest.mark.parametrize("job", [{}, {"result_request": None, "status_request": "/jobs/{job_id}"}])
+def test_a_retry_fetches_the_result_and_never_submits(what: Any, job: dict[str, Any]) -> None:
+    """Also when the server has removed the job in the meantime, and ``on_lost`` would submit another one."""
+    wanted = {"result_request": "/files/{file.id}", "status_grace": 20, "on_lost": "submit", **job}
+    driven = Driven.polling(make_job(**wanted))
+    driven.answer(200, DONE)
+    driven = driven.through_json()
+    while not driven.phase.ended:
+        _tell(driven, what)
+    assert driven.error().retryable
+    assert "Job 7 succeeded" in driven.error().message
+
+    record = Record.from_dict(json.loads(json.dumps(Record(generation=0, state=driven.state).to_dict())))
+    retry = Driven(driven.operation.call)
+    retry.operation = Operation(
+        driven.operation.call, make_api(), start=begin(record, retry.operation.call, 0).move
+    )
+    retry.answer(404)
+    retry.answer(200, {**DONE, "rows": 3})
+    assert retry.done().value["rows"] == 3
+    assert {request.purpose for request in retry.requests} == {Purpose.RESULT}
+
+
+def test_a_cleared_task_leaves_a_job_alone_that_has_succeeded() -> None:
+    driven = _fetching(status_grace=0, cancel_request={"method": "DELETE"})
+    driven.answer(500)
+    start = begin(Record(generation=0, state=driven.state), driven.operation.call, 1)
+    assert start.stale is None
+
+
+@pytest.mark.parametrize(("method", "again"), [("POST", False), ("PUT", True)])
+def test_a_synchronous_call_whose_result_is_not_to_be_had(method: str, again: bool) -> None:
+    """A new try would send the request once more."""
+    driven = Driven(make_call(sync=True, method=method, request=RequestSpec(method=method, endpoint="/jobs")))
+    driven.answer(303, None, {"Location": "/done"})
+    while not driven.phase.ended:
+        driven.answer(200, HTML)
+    assert "The request was carried out" in driven.error().message
+    assert driven.error().retryable is again
+
+
 def test_the_last_attempt_is_made_at_the_end_of_the_window() -> None:
-    driven = _fetching()
+    driven = _fetching(status_grace=60)
     driven.answer(404, None, {"Retry-After": "45"})
     driven.answer(404, None, {"Retry-After": "45"})
     assert driven.next_wait() == 15
@@ -184,12 +257,13 @@ def test_kinds_of_results(body: bytes, content_type: str | None, value: Any) -> 
     assert driven.done().value == value
 
 
-@pytest.mark.parametrize(("body", "content_type"), [(HTML, "text/html"), (b"{", "application/json")])
-def test_a_result_that_is_none(body: bytes, content_type: str) -> None:
-    driven = _fetching()
-    driven.answer(200, body, content_type=content_type)
-    assert isinstance(driven.error(), AnswerError)
-    assert not driven.error().retryable
+@pytest.mark.parametrize(
+    "fields", [{"handling": Handling.IGNORE}, {"stored": True}, {"job": make_job(result_path="/rows/n")}]
+)
+def test_what_is_not_read_as_json_need_not_be_json(fields: dict[str, Any]) -> None:
+    driven = Driven(make_call(**fields), state=_fetching().state.at(Phase.FETCH, result_url=f"{BASE}/r"))
+    driven.answer(200, b"<rows><n>3</n></rows>", content_type="application/json")
+    assert driven.phase is Phase.SUCCEEDED
 
 
 def test_a_result_path_that_matches_nothing() -> None:

@@ -194,6 +194,26 @@ def test_a_result_that_is_late_and_then_failing() -> None:
     assert seen.targets.count(f"GET {path}") == 5
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(text="<html>Sign in</html>", headers={"Content-Type": "text/html"}),
+        Answer(text='{"rows": ', headers={"Content-Type": "application/json"}),
+        Answer(409, {"detail": "not ready"}),
+    ],
+)
+def test_a_result_that_cannot_be_read_is_requested_again(answer: Answer) -> None:
+    path = "/jobs/job-1/result"
+    seen = job(lambda s: s.once("GET", path, answer, answer))
+    assert seen.value == RESULT
+    assert seen.targets.count(f"GET {path}") == 3
+    assert seen.targets.count("POST /jobs") == 1
+    seen = job(lambda s: s.on("GET", path, answer))
+    assert (seen.failed[0], seen.error.retryable) == ("request_failed", True)
+    assert "Job job-1 succeeded, but its result could not be fetched" in seen.error.message
+    assert seen.slept[2:] == [15] * 20
+
+
 def test_deadline_and_max_polls() -> None:
     seen = job(statuses=["running"], job={"max_polls": 4, "running_values": ["running"]})
     assert (seen.phase, seen.targets.count("GET /jobs/job-1")) == (Phase.TIMED_OUT, 4)
