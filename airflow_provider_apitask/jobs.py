@@ -86,7 +86,8 @@ GA4GH_WES = AsyncJob(
     cancel_request={"method": "POST", "endpoint": "/runs/{run_id}/cancel"},
 )
 
-#: Pulp 3: an answer of 202 names its task. The result is the task, with ``created_resources``.
+#: Pulp 3: a 202 names its task, whose last response (with ``created_resources``) is the result; what Pulp
+#: does at once it returns with a 201 and no task.
 #: https://pulpproject.org/pulpcore/restapi/
 PULP = AsyncJob(
     extract={"task": "$.task"},
@@ -100,6 +101,7 @@ PULP = AsyncJob(
     error_path="$.error.description",
     message_path="$.progress_reports[0].message",
     cancel_request={"method": "PATCH", "endpoint": "{task}", "body": {"state": "canceled"}},
+    required=False,
 )
 
 

@@ -40,6 +40,8 @@ class Call:
     :param request: the submit; in async mode it starts the job.
     :param mode: sync, the answer is the result; async, the answer tells of a job.
     :param retry: in-task retries of the submit.
+    :param rejected_status_codes: codes of the submission's response that mean "not accepted", besides those
+        of most servers; see ``status_codes``.
     :param response_path: the part of a synchronous answer that is the result.
     :param handling: store, it is checked and handed on; validate, it is checked; ignore, neither.
     :param validation: what a good result is; None for a 2xx.
@@ -60,6 +62,7 @@ class Call:
     mode: Mode = Mode.SYNC
     job: AsyncJob = field(default_factory=AsyncJob)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    rejected_status_codes: tuple[int | str, ...] = ()
     response_path: str | None = None
     handling: Handling = Handling.STORE
     validation: ResponseValidation | None = None

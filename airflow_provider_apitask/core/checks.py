@@ -93,7 +93,8 @@ def is_open(value: Any) -> bool:
     """Whether a value is known only when the task runs: a Jinja template or an XComArg."""
     if isinstance(value, str):
         return "{{" in value or "{%" in value
-    return value is not None and not isinstance(value, _PLAIN)
+    # A function or class that was not called is a mistake, which the checks of its parameter name.
+    return value is not None and not isinstance(value, _PLAIN) and not callable(value)
 
 
 def web_link(value: Any, parameter: str) -> None:

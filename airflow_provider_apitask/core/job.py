@@ -23,6 +23,7 @@ from airflow_provider_apitask.core.kinds import (
 )
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.status import DEFAULT_WORDS, StatusWords, Verdict
+from airflow_provider_apitask.core.status_codes import parse_codes
 from airflow_provider_apitask.core.templating import is_template
 from airflow_provider_apitask.core.value_object import ValueObject, compile_paths
 
@@ -117,10 +118,10 @@ class AsyncJob(ValueObject):
         none: a job runs as long as it is healthy.
     :param status_grace: seconds for which checks, or requests for the result, may fail; 300 by default.
     :param not_found_grace: seconds from the submit for which 404 means "not yet", 60 by default.
-    :param final_codes: HTTP codes that end the job as failed, for servers that answer 500 to
-        what will never change.
-    :param result_request: request that fetches the result; by default the location that the
-        server gave, else the last status answer is the result.
+    :param final_status_codes: codes of a response that end the job as failed: ``500``, ``"5xx"``, a list; for
+        servers that respond with 500 to what will never change.
+    :param result_request: request that fetches the result; by default a GET of the location that the
+        server gave, else the last status response is the result. False: it is in any case.
     :param result_path: the part of the result that is handed on; by default all of it.
     :param cancel_request: request that cancels the job, such as ``{"method": "DELETE"}`` (sent to the
         URL that is polled) or ``{"method": "POST", "endpoint": "/jobs/{job_id}/stop"}``; a text is a
@@ -128,6 +129,8 @@ class AsyncJob(ValueObject):
     :param cancel_on: when it is sent, a list; by default always: ``kill`` (somebody marks the task
         or fails its run), ``timeout`` (``execution_timeout``), ``deadline`` (``deadline`` and
         ``max_polls``), ``clear`` (somebody clears the task while its job runs).
+    :param required: whether a 2xx response to the submission must name a job, True by default. With False,
+        one that does not is the result itself: some servers do small work at once.
     :param reconcile: how to find the job where the submit got no answer, a ``Reconcile`` or a dict:
         ``{"request": "/jobs", "items": "$.jobs", "match": {"$.name": "nightly {{ ds }}"}}``.
     :param reattach: whether a retry of the task goes on with the job of the try before, True by
@@ -168,11 +171,12 @@ class AsyncJob(ValueObject):
     deadline: Seconds = None
     status_grace: Seconds = 300
     not_found_grace: Seconds = 60
-    final_codes: Codes = None
+    final_status_codes: Codes = None
     result_request: RequestLike = None
     result_path: str | None = None
     cancel_request: RequestLike = None
     cancel_on: Reasons = None
+    required: bool = True
     reconcile: Pairs = None
     reattach: bool = True
     on_lost: str = "fail"
@@ -193,9 +197,10 @@ class AsyncJob(ValueObject):
             "deadline": checks.number(self.deadline, "job.deadline", above=True),
             "status_grace": checks.number(self.status_grace, "job.status_grace"),
             "not_found_grace": checks.number(self.not_found_grace, "job.not_found_grace"),
-            "final_codes": checks.codes(self.final_codes, "job.final_codes"),
+            "final_status_codes": parse_codes(self.final_status_codes, "job.final_status_codes"),
             "cancel_on": checks.choices(self.cancel_on, "job.cancel_on", CANCEL_REASONS),
             "on_lost": checks.choice(self.on_lost, "job.on_lost", ("fail", "submit")),
+            "required": checks.flag(self.required, "job.required"),
             "reattach": checks.flag(self.reattach, "job.reattach"),
         }
         for name in _WORDS:
@@ -219,7 +224,10 @@ class AsyncJob(ValueObject):
         """The requests that are given, read and checked."""
         found: dict[str, Any] = {}
         for name, method in _REQUESTS.items():
-            if (request := getattr(self, name)) is not None and not checks.is_open(request):
+            request = getattr(self, name)
+            if request is False and name == "result_request":
+                continue  # the last status response is the result
+            if request is not None and not checks.is_open(request):
                 found[name] = RequestSpec.parse(request, f"job.{name}", method=method)
         if self.reconcile is not None and not checks.is_open(self.reconcile):
             from airflow_provider_apitask.core.reconcile_spec import Reconcile
@@ -343,7 +351,7 @@ class AsyncJob(ValueObject):
 
     def requests(self) -> Iterator[Any]:
         """The requests after the submit that are given, the search for a lost job included."""
-        yield from (request for name in _REQUESTS if (request := getattr(self, name)) is not None)
+        yield from (request for name in _REQUESTS if (request := getattr(self, name) or None) is not None)
         if (search := self._search()) is not None:
             yield search.request
 

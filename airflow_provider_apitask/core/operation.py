@@ -340,7 +340,7 @@ class Operation:
                 continue
             kept: dict[str, Any] = {name: redactor.link(url)}
             state = replace(state, **kept)
-            named = request is not None and request.endpoint is not None
+            named = request is False or (request is not None and request.endpoint is not None)
             if getattr(state, name) is None and not named and not state.phase.ended:
                 shown = redactor.url(url)
                 message = (

@@ -74,13 +74,13 @@ def job_over(
 
 
 def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -> Move:
-    """Rule 14: the configured request, else the location given, else what is at hand.
+    """Rule 14: the configured request, else the location given, else the last response.
 
     :param result_url: where this answer itself says that the result is.
     """
     state, job = turn.state, turn.call.job
     result_url = result_url or state.result_url
-    inline = job.result_request is None and result_url is None
+    inline = job.result_request is False or (job.result_request is None and result_url is None)
     state = state.at(
         Phase.FETCH,
         result_url=result_url,
@@ -108,10 +108,10 @@ def job_succeeded(turn: Turn, reading: Reading, result_url: str | None = None) -
     return Move(state=state, event=event, answer=reading.response)
 
 
-def _values(turn: Turn, request: RequestSpec | None, reading: Reading) -> dict[str, Any]:
+def _values(turn: Turn, request: RequestSpec | Any, reading: Reading) -> dict[str, Any]:
     """The values that a request needs; the latest response wins, as it names the result or the error."""
     values = turn.state.values
-    if request is None:
+    if not isinstance(request, RequestSpec):
         return values
     return values | reading.values(None, set(request.placeholders()) - set(turn.call.job.extract or ()))
 

@@ -1,4 +1,4 @@
-"""Reading the search for a job whose submit got no answer (rule 5)."""
+"""Reading the lookup of a job whose submission has an unknown outcome (rule 5)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ __all__ = ["begin_reconcile", "not_reconciled", "read_reconcile"]
 _NEW_SUBMITS = 1
 
 
-def begin_reconcile(state: State, now: float | None, told: str) -> Move:
-    """Go over to looking for the job.
+def begin_reconcile(state: State, now: float | None, cause: str) -> Move:
+    """Begin to look the job up.
 
-    :param now: Unix time; None to look at once.
-    :param told: what made the submit's outcome unknown, a sentence.
+    :param now: Unix time; None to send the request at once.
+    :param cause: what came of the submission, in sentences.
     """
-    state = state.at(Phase.RECONCILE, next_at=None if now is None else now + 1, failing_since=None)
-    event = Event(EventKind.RECONCILING, f"{told} The server is asked for the job (job.reconcile).")
+    at = None if now is None else now + 1
+    state = state.at(Phase.RECONCILE, next_at=at, failing_since=None, cause=cause)
+    event = Event(EventKind.RECONCILING, f"{cause} The server is asked for the job (job.reconcile).")
     return Move(state=state, event=event)
 
 
@@ -67,11 +68,9 @@ def read_reconcile(turn: Turn) -> Move:
 
 
 def not_reconciled(state: State, told: str) -> Move:
-    """The end: it stays unknown whether there is a job."""
-    message = (
-        "The submit got no answer, and whether it started a job could not be found out: "
-        f"{told} See on the server, then clear the task."
-    )
+    """Return the end of a call of which it stays unknown whether there is a job."""
+    message = f"{state.cause or ''} The lookup (job.reconcile) was inconclusive: {told}".strip()
+    message += " Check the server, then clear the task."
     return ended(state, Phase.SUBMIT_UNKNOWN, SubmitUnknownError(message))
 
 
@@ -118,6 +117,7 @@ def _found(turn: Turn, item: Reading, spec: Reconcile) -> Move:
         next_at=None,
         attempts=0,
         failing_since=None,
+        cause=None,
     )
     try:
         extract = {**(job.extract or {}), **(spec.extract or {})}
@@ -127,7 +127,7 @@ def _found(turn: Turn, item: Reading, spec: Reconcile) -> Move:
     except ApiTaskError as error:
         return not_reconciled(turn.state, f"the job was found, but {error.message}")
     state = replace(state, next_at=first_check(job, state, None, turn.now))
-    told = f"{item.shown} and lists it: {job_name(state)} was started by the submit that got no answer."
+    told = f"{item.shown} and lists the job. {job_name(state)} is followed."
     return Move(state=state, event=Event(EventKind.SUBMITTED, told, handle_data(state)))
 
 
@@ -158,6 +158,7 @@ def _none(turn: Turn, spec: Reconcile) -> Move:
         intent_at=None,
         next_at=None,
         failing_since=None,
+        cause=None,
         reattached=False,
         searches=state.searches + 1,
     )

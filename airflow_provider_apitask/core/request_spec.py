@@ -49,8 +49,9 @@ class RequestSpec(ValueObject):
     :param params: query parameters; a list repeats its name, None leaves it out.
     :param headers: header fields; a list repeats its name.
     :param body: a dict or list for json; a dict for form; a dict, text or bytes for xml; text, bytes
-        or a file for raw; a dict with files in it for multipart. A file is ``{"path": …}``, optionally
-        with ``filename`` and ``content_type``; its path may be a URL of an object storage.
+        or a file for raw; a dict for multipart, with texts, files and dicts (parts of JSON) in it. A file is
+        ``{"path": …}``, optionally with ``filename`` and ``content_type``; its path may be a URL of an object
+        storage.
     :param body_format: json, form, multipart, xml or raw.
     :param timeout: seconds, or (connect, read); by default that of the call.
     """

@@ -56,9 +56,9 @@ def _unreadable(turn: Turn, reading: Reading) -> str | None:
     if call.pagination is not None:
         path = call.pagination.items
     elif state.inline and state.status is not None:
-        status_path = call.job.path_of_status
-        if find_in(reading, status_path) is MISSING:
-            return reading.error("job.status_path", status_path).message.rstrip(".")
+        paths = call.job.status_paths
+        if all(find_in(reading, each) is MISSING for each in paths):
+            return reading.error("job.status_path", ", ".join(paths)).message.rstrip(".")
     read_as_json = not call.stored and call.handling is not Handling.IGNORE and not is_xpath(path or "")
     return reading.unreadable(read_as_json=read_as_json)
 

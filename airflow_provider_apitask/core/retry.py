@@ -83,12 +83,15 @@ class RetryPolicy:
     max_delay: float = 300.0
     codes: tuple[int | str, ...] | None = None
 
-    def may_send_again(self, method: str, event: Response | NetworkFailure, *, repeatable: bool) -> bool:
+    def may_send_again(
+        self, method: str, event: Response | NetworkFailure, *, repeatable: bool, rejected: bool = False
+    ) -> bool:
         """Whether sending again is safe, whatever the count says.
 
         :param repeatable: the request carries a key by which the server knows it again.
+        :param rejected: the author says that such a response means "not accepted".
         """
-        what = delivery(event)
+        what = Delivery.DECIDED if rejected else delivery(event)
         named = False
         if self.codes is not None and isinstance(event, Response):
             named = code_in(event.status, self.codes)

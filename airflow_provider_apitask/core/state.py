@@ -87,6 +87,7 @@ class State:
     :param error: how the call ended, see :meth:`ApiTaskError.to_dict`; while the job is being
         cancelled, what for.
     :param idempotency_key: of the submit.
+    :param cause: why a lookup is needed, in sentences: what came of the submission.
     :param intent_at: when a submit was sent of which it is not known whether it was taken.
     :param searches: how often a search has found that there is no job.
     :param submission: jobs before this one of the same task whose end is known.
@@ -121,6 +122,7 @@ class State:
     succeeded: bool = False
     error: dict[str, Any] | None = None
     idempotency_key: str | None = None
+    cause: str | None = None
     intent_at: float | None = None
     searches: int = 0
     submission: int = 0
@@ -196,6 +198,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "succeeded": (bool,),
     "error": (dict, type(None)),
     "idempotency_key": (str, type(None)),
+    "cause": (str, type(None)),
     "intent_at": _SECONDS,
     "searches": (int,),
     "submission": (int,),

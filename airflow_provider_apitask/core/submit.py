@@ -71,7 +71,7 @@ def _not_accepted(turn: Turn) -> Move:
     """Rule 5: send again only where that is safe; else say that the outcome is not known."""
     policy, method, key = turn.call.retry, turn.request.method, turn.state.idempotency_key
     if turn.call.mode is Mode.ASYNC and turn.code in _exists_codes(turn):
-        return begin_reconcile(turn.state, turn.now, f"{turn.described}: the job is there already.")
+        return begin_reconcile(turn.state, turn.now, f"{turn.described}. The job exists already.")
     attempts = turn.state.attempts + 1
     data = {
         "method": method,
@@ -80,8 +80,12 @@ def _not_accepted(turn: Turn) -> Move:
         "attempts": attempts,
         "retry_after": turn.asked_wait,
     }
-    safe = not turn.is_final and policy.may_send_again(method, turn.inbound, repeatable=key is not None)
-    unknown = not turn.is_final and (delivery(turn.inbound) is Delivery.UNKNOWN or _is_unread(turn))
+    final, rejected = turn.is_final, turn.is_rejected
+    safe = not final and policy.may_send_again(
+        method, turn.inbound, repeatable=key is not None, rejected=rejected
+    )
+    lost = delivery(turn.inbound) is Delivery.UNKNOWN or _is_unread(turn)
+    unknown = lost and not final and not rejected
     # What became of this one is known then, and not what became of one before it.
     state = turn.state if unknown else replace(turn.state, intent_at=turn.doubt)
     if safe and attempts <= policy.count:
@@ -115,14 +119,17 @@ def _is_unread(turn: Turn) -> bool:
 
 
 def _unknown(turn: Turn, state: State, data: dict[str, Any]) -> Move:
-    """Nobody knows whether it was taken: the server is asked, where the author said how."""
-    method = turn.request.method
+    """It is not known whether it was accepted: look the job up if the author said how."""
+    method, hint = turn.request.method, ""
+    if turn.code is not None and not 200 <= turn.code < 400:
+        hint = f" If {turn.code} means that it was not accepted, say so with rejected_status_codes."
     if turn.call.mode is Mode.ASYNC and turn.call.job.reconcile is not None:
-        return begin_reconcile(state, turn.now, f"{turn.described}, and may have been taken.")
+        cause = f"{turn.described}. The submission may have been accepted all the same.{hint}"
+        return begin_reconcile(state, turn.now, cause)
     advice = (
         f"{turn.described}. The server may have taken the request: sending the {method} again could do "
-        "it twice, so it was not sent again. See on the server whether it took effect, then clear the "
-        "task."
+        "it twice, so it was not sent again. Check on the server whether it took effect, then clear the "
+        f"task.{hint}"
     )
     return ended(state, Phase.SUBMIT_UNKNOWN, SubmitUnknownError(advice, **data))
 
@@ -160,6 +167,8 @@ def _accepted(turn: Turn, reading: Reading) -> Move:
     try:
         links = _links(turn, reading.response)
         state = replace(state, status_url=links.status_url, result_url=links.result_url)
+        if not job.required and not _names_job(turn, state, reading):
+            return _done_at_once(state, reading)
         state = replace(state, values=reading.values(job.extract, job.later_placeholders()))
         state = replace(state, job_id=_job_id(turn, state, reading))
         state = linked(turn.at(state), reading)
@@ -225,9 +234,7 @@ def _not_followed(turn: Turn, state: State, reading: Reading, verdict: Verdict |
     free = not turn.call.job.expects_status or _is_a_wish(turn.request)
     at_once = verdict is None and free and response.status not in _BEGUN
     if at_once or response.status == 204:
-        state = state.at(Phase.FETCH, inline=True)
-        told = f"{reading.shown} with nothing to follow: the server did the work at once, this is the result."
-        return Move(state=state, event=Event(EventKind.ANSWERED, told), answer=response)
+        return _done_at_once(state, reading)
     raise NothingToFollowError(
         f"{reading.shown} and does not say where to ask for the job's status: there is no "
         "Operation-Location, Azure-AsyncOperation or Location (on 201 and 202), and job.status_request "
@@ -235,6 +242,31 @@ def _not_followed(turn: Turn, state: State, reading: Reading, verdict: Verdict |
         **reading.data,
         looked_for="Operation-Location, Azure-AsyncOperation, Location",
     )
+
+
+def _done_at_once(state: State, reading: Reading) -> Move:
+    told = f"{reading.shown} with nothing to follow: the server did the work at once, this is the result."
+    event = Event(EventKind.ANSWERED, told)
+    return Move(state=state.at(Phase.FETCH, inline=True), event=event, answer=reading.response)
+
+
+def _names_job(turn: Turn, state: State, reading: Reading) -> bool:
+    """Whether a response that need not name a job does so: by anything that a later request needs of it."""
+    job = turn.call.job
+    if job.status_path is not None and find_in(reading, job.status_path) is not MISSING:
+        return True
+    if not job.asks_for_status:
+        return state.status_url is not None
+    extract = job.extract or {}
+    names = {*job.status_request.placeholders(), job.path_of_job_id} - {None, "idempotency_key", *extract}
+    if not names and not extract:
+        return True  # the author knows where to ask without it
+    known: dict[str, Any] = {"status_url": state.status_url, "result_url": state.result_url}
+    if job.job_id is None and "job_id" in names:
+        known["job_id"] = _job_id(turn, state, reading)
+    parts = [known[name] if name in known else find_in(reading, name) for name in names]
+    parts += [find_in(reading, path) for path in extract.values()]
+    return any(part is not MISSING and part is not None for part in parts)
 
 
 def _is_a_wish(request: Request) -> bool:

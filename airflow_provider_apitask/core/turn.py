@@ -20,6 +20,7 @@ from airflow_provider_apitask.core.problem import describe
 from airflow_provider_apitask.core.retry import retry_after
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import StatusWords
+from airflow_provider_apitask.core.status_codes import code_in
 
 __all__ = ["Move", "Turn", "ended", "failed", "handle_data", "job_error", "job_name"]
 
@@ -54,7 +55,12 @@ class Turn:
     @property
     def is_final(self) -> bool:
         """Whether the author said that this code will never change to a better one."""
-        return self.code is not None and self.code in (self.call.job.final_codes or ())
+        return self.code is not None and code_in(self.code, self.call.job.final_status_codes or ())
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the author says that this code means that a submission was not accepted."""
+        return self.code is not None and code_in(self.code, self.call.rejected_status_codes)
 
     @property
     def described(self) -> str:

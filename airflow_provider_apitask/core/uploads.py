@@ -143,16 +143,36 @@ def with_files(body: Any, body_format: str, parameter: str = "body") -> Any:
     def marked(name: Any, value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [marked(name, item) for item in value]
-        return FileRef.read(value, f"{parameter}[{name!r}]") if is_file(value) else value
+        where = f"{parameter}[{name!r}]"
+        if isinstance(value, Mapping):
+            _refuse_mixed(value, where)
+        return FileRef.read(value, where) if is_file(value) else value
 
     return {name: marked(name, value) for name, value in body.items()}
+
+
+def _refuse_mixed(value: Mapping[Any, Any], parameter: str) -> None:
+    """Refuse a dict that describes a part, or names a file, and has other keys besides.
+
+    :raises ParameterError: naming the keys and the remedy.
+    """
+    allowed = _FILE_KEYS if "path" in value else _CONTENT_KEYS
+    described = [key for key in value if key in allowed]
+    others = [checks.shown(key) for key in value if key not in allowed]
+    if described and others:
+        raise ParameterError(
+            f"{parameter} has {described[0]!r}, which describes a part of the body, besides "
+            f"{', '.join(others[:5])}: to send the dict as JSON, write {{'content': {{…}}}}.",
+            parameter=parameter,
+        )
 
 
 def encode_multipart(body: Any, json_text: Callable[[Any], str]) -> Upload:
     """A dict as ``multipart/form-data`` (RFC 7578).
 
-    A list repeats its name, None is left out. A value is text, a file, or ``{"content": …}`` with the
-    name and type that the part is to have; dicts and lists as content are written as JSON.
+    A list repeats its name, None is left out. A value is text, a file, ``{"content": …}`` with the name and
+    type that the part is to have, or another dict, which is a part of JSON. Content that is a dict or list
+    is JSON, too.
 
     :param json_text: writes JSON.
     :raises ParameterError: where a value cannot be written.
@@ -178,6 +198,8 @@ def _part(name: str, value: Any, json_text: Callable[[Any], str]) -> Part:
         if not isinstance(value, Mapping):
             return Part(_head(name, None, None), _bytes(value))
         where = f"body[{name!r}]"
+        if not set(value) & {*_FILE_KEYS, *_CONTENT_KEYS}:
+            value = {"content": value}
         checks.known_keys(value, where, _CONTENT_KEYS)
         content, content_type = value.get("content"), _label(value, "content_type", where)
         if isinstance(content, (Mapping, list, tuple)):

@@ -52,6 +52,11 @@ class ValueObject:
             value = {cls._text_field: value}
         if not isinstance(value, Mapping):
             forms = cls._forms or f"a {cls.__name__} or a dict"
+            if callable(value) and (name := getattr(value, "__name__", None)):
+                raise ParameterError(
+                    f"{parameter} must be {forms}, and {name} was not called: write {name}(…).",
+                    parameter=parameter,
+                )
             raise ParameterError(
                 f"{parameter} must be {forms}, not {type(value).__name__}.", parameter=parameter
             )

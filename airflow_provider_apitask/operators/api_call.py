@@ -84,6 +84,9 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
     :param retry_codes: HTTP codes after which it is sent again: ``409``, ``"5xx"``, a list; by default those
         that say that it was not taken (425, 429, 503), and all server errors where it may be repeated. A
         ``POST`` that may have had an effect is never sent again without an ``idempotency_key``.
+    :param rejected_status_codes: codes of the submission's response that mean "not accepted", so that nothing
+        was started: ``500``, ``"5xx"``, a list. Each 4xx but 408, 425 and 429 means that anyway; name others
+        for servers that respond with 500 to bad input.
     :param idempotency_key: by which the server knows the submission again: ``task``, derived from DAG,
         task, run and map index, the same for all retries until the task is cleared; ``try``, another
         one for each try; or the key itself, a template. None by default. With a key, a submission whose
@@ -167,6 +170,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         retry_wait: float = 1.0,
         retry_factor: float = 2.0,
         retry_codes: Codes = None,
+        rejected_status_codes: Codes = None,
         idempotency_key: str | None = None,
         idempotency_header: str | None = "Idempotency-Key",
         require_csrf_token: bool = False,
@@ -203,6 +207,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
         self.retry_wait = retry_wait
         self.retry_factor = retry_factor
         self.retry_codes = retry_codes
+        self.rejected_status_codes = rejected_status_codes
         self.idempotency_key = idempotency_key
         self.idempotency_header = idempotency_header
         self.require_csrf_token = require_csrf_token

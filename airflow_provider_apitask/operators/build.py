@@ -21,6 +21,7 @@ from airflow_provider_apitask.operators.parameters import (
     check_parameters,
     compiled,
     csrf_endpoint_of,
+    rejected_of,
     request_of,
 )
 from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
@@ -52,6 +53,7 @@ def build_call(given: Mapping[str, Any], context: Any) -> Call:
         mode=Mode(given["mode"]),
         job=job,
         retry=_retry_of(given),
+        rejected_status_codes=tuple(rejected_of(given) or ()),
         response_path=given["response_path"],
         handling=Handling(given["response_handling"].lower()),
         validation=None if rules is None else ResponseValidation.parse(rules).compiled(),

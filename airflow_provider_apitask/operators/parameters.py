@@ -14,7 +14,7 @@ from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path, compile_path
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.request_spec import RequestSpec
-from airflow_provider_apitask.core.status_codes import parse_codes
+from airflow_provider_apitask.core.status_codes import code_in, parse_codes
 from airflow_provider_apitask.operators.idempotency import check_idempotency
 from airflow_provider_apitask.operators.placing import is_known_later, place_of
 
@@ -26,6 +26,7 @@ __all__ = [
     "csrf_endpoint_of",
     "mode_of",
     "pages_as_template",
+    "rejected_of",
     "request_of",
     "rules_as_template",
 ]
@@ -82,6 +83,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     checks.number(given.get("retry_wait"), "retry_wait")
     checks.number(given.get("retry_factor"), "retry_factor", minimum=1)
     parse_codes(given.get("retry_codes"), "retry_codes")
+    rejected_of(given)
     check_hooks(given.get("operation_log"))
     checks.number(given.get("max_response_bytes"), "max_response_bytes", minimum=1, whole=True)
     checks.number(given.get("max_xcom_bytes"), "max_xcom_bytes", minimum=1, whole=True)
@@ -131,6 +133,20 @@ def request_of(given: Mapping[str, Any]) -> RequestSpec:
     """
     parts = {part: given[name] for name, part in _REQUEST.items() if name in given}
     return RequestSpec(**{"method": "POST", **parts}).checked()
+
+
+def rejected_of(given: Mapping[str, Any]) -> Any:
+    """Return ``rejected_status_codes`` as a list, None if the author gave none.
+
+    :raises ParameterError: naming what is allowed.
+    """
+    codes = parse_codes(given.get("rejected_status_codes"), "rejected_status_codes")
+    if codes is not None and any(code_in(status, codes) for status in range(100, 400)):
+        raise ParameterError(
+            "rejected_status_codes takes codes from 400 on: others are never read as errors of the request.",
+            parameter="rejected_status_codes",
+        )
+    return codes
 
 
 def csrf_endpoint_of(given: Mapping[str, Any]) -> str | None:

@@ -21,7 +21,7 @@ from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.kinds import Pairs, RequestLike, Text, Timeout
 from airflow_provider_apitask.links.remote_job import RemoteJobLink, push_link, wants_link
-from airflow_provider_apitask.sensors.parameters import check_target, quoting_the_author
+from airflow_provider_apitask.sensors.parameters import check_target, quoting_the_author, status_request_of
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
@@ -54,9 +54,11 @@ class ApiStatusSensor(BaseSensorOperator):
         else ``api_default``.
     :param handle: what an ``ApiCallOperator`` left under the XCom key ``api_job``:
         ``start.output["api_job"]``, or a template that renders to it.
-    :param job_id: id of the job where there is no handle; ``{job_id}`` in ``status_request``.
-    :param status_request: how to ask for the status where there is no handle, and where ``job``
-        does not say it: an endpoint such as ``/jobs/{job_id}`` or a dict.
+    :param job_id: id of the job if there is no handle: ``{job_id}`` in requests, and what ``job.job_id``
+        names. Each ready-made job works with an id alone.
+    :param status_request: how to ask for the status if there is no handle: an endpoint such as
+        ``/jobs/{job_id}``, or a dict. By default that of ``job``; if that names no endpoint, as the server
+        gives the URL, ``job_id`` is that URL or its path, or an id below ``/jobs``.
     :param job: how to follow the job, an ``AsyncJob`` or a dict with its fields. Its ``deadline``
         counts from the submit, so it needs a handle; by default that of the handle holds.
     :param request_timeout: seconds of one request, or (connect, read); by default that of the
@@ -369,8 +371,9 @@ class ApiStatusSensor(BaseSensorOperator):
         for name in ("cancel_request", "cancel_on", "reconcile"):
             # The sensor has not started the job: it neither cancels nor looks for it.
             given.pop(name, None)
-        if self.status_request is not None:
-            given["status_request"] = self.status_request
+        request = status_request_of(self.handle, self.job_id, self.status_request, self.job)
+        if request is not None:
+            given["status_request"] = request
         if not self.deferrable:
             # The sensor's own interval decides when the next check is made.
             given["poll_interval"] = self.poke_interval
@@ -390,7 +393,10 @@ class ApiStatusSensor(BaseSensorOperator):
 
         state = State(phase=Phase.POLL) if self.handle is None else read_handle(self.handle)
         if self.job_id is not None:
-            state = replace(state, job_id=self.job_id)
+            # What an earlier response would have said: requests name it as job.job_id does.
+            name = AsyncJob.parse(self.job).path_of_job_id
+            values = state.values if name is None else {**state.values, name: self.job_id}
+            state = replace(state, job_id=self.job_id, values=values)
         deadline = AsyncJob.parse(self.job).deadline
         if deadline is None:
             return state

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, BaseOperator
 
-from airflow_provider_apitask import ApiCallOperator, ApiStatusSensor
+from airflow_provider_apitask import ApiCallOperator, ApiStatusSensor, AsyncJob, ResponseValidation
 from airflow_provider_apitask.core.call import Mode
 from airflow_provider_apitask.exceptions import ParameterError
+from airflow_provider_apitask.jobs import GA4GH_WES, OGC_PROCESSES, slurm_job
 from airflow_provider_apitask.operators.parameters import MODES
 from tests.airflow.helpers import call, context_for
 
@@ -43,6 +44,8 @@ CALL: list[tuple[dict[str, Any], str, str]] = [
     ({"retry_count": -1}, "retry_count", "at least 0"),
     ({"retry_count": 1.5}, "retry_count", "whole"),
     ({"retry_wait": "x"}, "retry_wait", "number"),
+    ({"rejected_status_codes": "9xx"}, "rejected_status_codes", "100 to 599"),
+    ({"rejected_status_codes": ["2xx"]}, "rejected_status_codes", "from 400 on"),
     ({"max_response_bytes": 0}, "max_response_bytes", "at least 1"),
     ({"response_path": "a["}, "response_path", "brackets"),
     ({"response_path": 3}, "response_path", "JSONPath"),
@@ -72,6 +75,11 @@ CALL: list[tuple[dict[str, Any], str, str]] = [
     ({"deferrable": 1}, "deferrable", "True or False"),
     ({"job": [1]}, "job", "AsyncJob or a dict"),
     ({"job": False}, "job", "AsyncJob or a dict"),
+    ({"job": slurm_job}, "job", r"slurm_job was not called: write slurm_job\(…\)"),
+    ({"job": AsyncJob}, "job", "AsyncJob was not called"),
+    ({"job": {"status_request": slurm_job}}, "job.status_request", "was not called"),
+    ({"response_validation": ResponseValidation}, "response_validation", "was not called"),
+    ({"headers": dict}, "headers", "must be a dict"),
     ({"job": {"pol_interval": 1}}, "job", "'pol_interval'.*poll_interval"),
     ({"job": {"poll_interval": 0}}, "job.poll_interval", "above 0"),
     ({"job": {"deadline": -1}}, "job.deadline", "above 0"),
@@ -86,7 +94,7 @@ CALL: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"job": {"success_values": ["ok"], "failure_values": ["OK"]}}, "job.failure_values", "success_values"),
     ({"job": {"unknown_status": "hope"}}, "job.unknown_status", "fail, running"),
-    ({"job": {"final_codes": [42]}}, "job.final_codes", "100 to 599"),
+    ({"job": {"final_status_codes": [42]}}, "job.final_status_codes", "100 to 599"),
 ]
 
 #: What a mapped body may still cure.
@@ -106,6 +114,10 @@ SENSOR: list[tuple[dict[str, Any], str, str]] = [
     ({"job": {"status_request": "/jobs/{job_id}"}}, "job_id", "{job_id}"),
     ({"status_request": "/jobs/{run}", "job_id": 7}, "handle", "{run}"),
     ({"status_request": "/x", "job": {"status_request": "/y"}}, "status_request", "twice"),
+    ({"job": GA4GH_WES}, "job_id", "{run_id}"),
+    ({"job": slurm_job, "job_id": 7}, "job", "was not called"),
+    ({"job": OGC_PROCESSES}, "handle", "start.output"),
+    ({"job": {"status_request": "/jobs/{run}/{step}", "job_id": "run"}, "job_id": 7}, "handle", "{step}"),
     ({"status_request": {"url": "/x"}}, "status_request", "'url'"),
     ({"handle": HANDLE, "job": {"polls": 1}}, "job", "'polls'"),
     ({"handle": HANDLE, "poke_interval": 0}, "poke_interval", "above 0"),

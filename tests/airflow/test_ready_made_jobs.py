@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_apitask import exceptions, jobs
+from airflow_provider_apitask import ApiStatusSensor, exceptions, jobs
 from airflow_provider_apitask.core.job import AsyncJob
 from tests.airflow.helpers import Comms, Connect, call, context_for, run
 from tests.support import Answer, Recorded
@@ -287,6 +287,55 @@ def test_description_can_be_changed_and_stored(convention: Convention) -> None:
     AsyncJob.parse(as_dict).compiled()
 
 
+#: The id of each convention's job, as a sensor gets it.
+IDS = {
+    "location": "/queue/7",
+    "azure": AZURE,
+    "ogc": "81",
+    "google": "projects/p/locations/l/operations/op-7",
+    "wes": "r-7",
+    "airflow": "manual/2026",
+    "slurm": 7,
+    "pulp": TASK,
+    "databricks": 9007199254740993,
+    "status endpoint": "a b",
+}
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+@pytest.mark.parametrize("way", [{}, {"deferrable": True}])
+def test_a_sensor_needs_an_id_alone(server: ScriptedServer, name: str, way: dict[str, Any]) -> None:
+    convention = CONVENTIONS[name]
+    script(server, convention, convention.succeeded)
+    task = ApiStatusSensor(
+        task_id="s", api_conn_id="api", job_id=IDS[name], job=convention.job, poke_interval=0.02, **way
+    )
+    # The location of the result is in the response to the submission, which a sensor does not know.
+    wanted = convention.succeeded if name == "azure" else convention.result
+    assert (run(task) if way else task.execute(context_for(task))) == wanted
+    assert {request.method for request in server.history} == {"GET"}
+
+
+def test_an_id_may_be_the_url_of_the_job(server: ScriptedServer) -> None:
+    convention = CONVENTIONS["location"]
+    script(server, convention, convention.succeeded)
+    task = ApiStatusSensor(
+        task_id="s", api_conn_id="api", job_id=f"{server.url}/queue/7", job=convention.job, poke_interval=0.02
+    )
+    assert task.execute(context_for(task)) == convention.result
+
+
+def test_a_sensor_adds_the_endpoint_that_a_ready_made_job_lacks(server: ScriptedServer) -> None:
+    convention = CONVENTIONS["ogc"]
+    server.on("GET", "/ogc/jobs/81", Answer(json=convention.succeeded))
+    server.on("GET", "/ogc/jobs/81/results", Answer(json=convention.result))
+    task = ApiStatusSensor(
+        task_id="s", api_conn_id="api", job_id="81", status_request="/ogc/jobs/{job_id}", job=convention.job
+    )
+    assert task.execute(context_for(task)) == convention.result
+    assert server.history[0].header("Accept") == "application/json"
+
+
 def test_databricks_asks_with_the_run_id(server: ScriptedServer) -> None:
     convention = CONVENTIONS["databricks"]
     script(server, convention, convention.succeeded)
@@ -321,6 +370,28 @@ def test_dag_run_of_a_chosen_id_is_found_again(server: ScriptedServer, answer: s
     task = call(endpoint="/dags/etl/dagRuns", body={"dag_run_id": "nightly-7", "logical_date": None}, job=job)
     assert run(task)["state"] == "success"
     assert started == ["nightly-7"]
+
+
+def test_what_pulp_does_at_once_is_the_result(server: ScriptedServer) -> None:
+    created = {"pulp_href": "/pulp/api/v3/remotes/rpm/rpm/1/", "name": "mirror"}
+    server.on("POST", "/remotes/", Answer(201, created, headers={"Location": created["pulp_href"]}))
+    task = call(endpoint="/remotes/", body={}, job=jobs.PULP)
+    assert task.execute(context_for(task)) == created
+    assert len(server.history) == 1
+
+
+def test_the_last_response_is_azures_result_if_the_author_says_so(server: ScriptedServer) -> None:
+    convention = CONVENTIONS["azure"]
+    script(server, convention, convention.succeeded)
+    job = job_of(convention, result_request=False)
+    assert run(call(endpoint=convention.submit, body={}, job=job)) == convention.succeeded
+
+
+def test_bad_input_that_slurm_answers_with_500_is_a_failure(server: ScriptedServer) -> None:
+    server.on("POST", f"{SLURM}/submit", Answer(500, {"errors": [{"error": "Invalid account"}]}))
+    with pytest.raises(exceptions.RequestFailedError, match="Invalid account"):
+        run(call(endpoint=f"{SLURM}/submit", body={}, job=jobs.slurm_job(), rejected_status_codes=500))
+    assert len(server.history) == 1
 
 
 def test_conflict_without_a_chosen_id_is_an_error(server: ScriptedServer) -> None:

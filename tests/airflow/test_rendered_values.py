@@ -130,7 +130,7 @@ def test_a_handle(connect: Connect, value: Any, deferrable: bool) -> None:
     assert _refusals(lambda: task.execute(context))
 
 
-@pytest.mark.parametrize("name", ["poll_interval", "status_path", "final_codes", "unknown_status"])
+@pytest.mark.parametrize("name", ["poll_interval", "status_path", "final_status_codes", "unknown_status"])
 def test_a_template_in_a_sensor(connect: Connect, name: str) -> None:
     connect("http://127.0.0.1:1")
     handle = {"version": 1, "job_id": 7, "status_url": "http://127.0.0.1:1/jobs/7"}

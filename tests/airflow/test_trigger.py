@@ -43,7 +43,10 @@ def trigger_for(server: JobServer, *, job: dict[str, Any] | None = None, **state
 
 
 def test_arguments_are_json_and_rebuild_the_trigger(jobs: JobServer) -> None:
-    job = {"status_request": {"endpoint": "/x", "headers": {"X-Zone": "z9-value"}}, "final_codes": (500,)}
+    job = {
+        "status_request": {"endpoint": "/x", "headers": {"X-Zone": "z9-value"}},
+        "final_status_codes": (500,),
+    }
     trigger = deferred(task := call(job=job, timeout=(3, 4)), context_for(task)).trigger
     path, kwargs = trigger.serialize()
     assert path == "airflow_provider_apitask.triggers.api_status.ApiStatusTrigger"

@@ -188,13 +188,13 @@ def test_a_job_round_trips() -> None:
         failure_values="bad",
         poll_interval=timedelta(minutes=1),
         max_polls="10",
-        final_codes=(404, "500"),
+        final_status_codes=(404, "500"),
         result_request="/r/{run}",
     )
     record = job.to_dict()
     assert AsyncJob.parse(record) == job
     assert AsyncJob.parse(record).to_dict() == record
-    assert (job.poll_interval, job.max_polls, job.final_codes) == (60, 10, [404, 500])
+    assert (job.poll_interval, job.max_polls, job.final_status_codes) == (60, 10, [404, 500])
     assert job.success_values == ["fine", "ok"], "in one order always: it is part of the serialized DAG"
     assert list(job.later_placeholders()) == ["run", "run"]
     assert job.compiled() is job
@@ -228,7 +228,7 @@ def test_a_job_round_trips() -> None:
         ({"deadline": 0}, "job.deadline"),
         ({"status_grace": "x"}, "job.status_grace"),
         ({"not_found_grace": True}, "job.not_found_grace"),
-        ({"final_codes": [1000]}, "job.final_codes"),
+        ({"final_status_codes": [1000]}, "job.final_status_codes"),
         ({"poll_intervall": 5}, "job"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_job_with_templates_passes_until_they_are_rendered() -> None:
         poll_interval="{{ params.i }}",
         status_path="{{ p }}",
         success_values=["{{ w }}"],
-        final_codes="{{ c }}",
+        final_status_codes="{{ c }}",
         job_id="{{ j }}",
         status_request="/{{ r }}",
         result_request=Later(),

@@ -282,7 +282,7 @@ def test_no_window_at_all() -> None:
 
 def test_final_codes_go_before_everything() -> None:
     for code in (404, 500, 503):
-        driven = Driven.polling(make_job(final_codes=[404, 500, 503]))
+        driven = Driven.polling(make_job(final_status_codes=[404, 500, 503]))
         driven.answer(code, {"errors": ["Invalid job id"]})
         error = driven.error()
         assert isinstance(error, JobFailedError)

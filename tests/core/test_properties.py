@@ -163,7 +163,7 @@ _JOBS = st.fixed_dictionaries(
         "poll_factor": st.sampled_from([1, 3, 1e9]),
         "max_poll_interval": st.sampled_from([1, 100]),
         "initial_delay": st.sampled_from([0, 7]),
-        "final_codes": st.just([404, 500]),
+        "final_status_codes": st.just([404, 500]),
     },
 )
 _CALLS = st.builds(

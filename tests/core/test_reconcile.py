@@ -117,6 +117,46 @@ def test_none_is_none_after_a_while_and_then_it_is_sent_again_once(answer: Any) 
     assert "each of two submits" in driven.error().message
 
 
+def test_the_error_quotes_what_came_of_the_submission() -> None:
+    """Not "got no answer": the server did say what it thinks of the request."""
+    driven = Driven(make_call(job=make_job(status_request="/s", reconcile={**SPEC, "settle": 0})))
+    for _ in range(2):
+        driven.answer(500, {"errors": [{"error": "Invalid account"}]})
+        driven = driven.through_json()
+        driven.answer(200, {"jobs": []})
+    error = driven.error()
+    assert isinstance(error, SubmitUnknownError)
+    for part in (
+        "POST",
+        "500 Internal Server Error",
+        "Invalid account",
+        "rejected_status_codes",
+        "two submits",
+    ):
+        assert part in error.message
+    assert "no answer" not in error.message
+
+
+def test_a_rejected_submission_is_not_looked_for() -> None:
+    job = make_job(status_request="/s", reconcile=SPEC)
+    driven = Driven(make_call(job=job, rejected_status_codes=(500,)))
+    driven.answer(500)
+    assert driven.phase is Phase.FAILED
+
+
+def test_a_job_that_exists_already_is_followed_and_its_event_claims_nothing_else() -> None:
+    job = make_job(status_request="/jobs/{id}", reconcile={**SPEC, "exists_codes": [409]})
+    driven = Driven(make_call(job=job))
+    begun = driven.answer(409, {"detail": "job nightly exists"})
+    found = driven.answer(200, {"jobs": [MINE]})
+    assert begun is not None
+    assert "409 Conflict: job nightly exists. The job exists already." in begun.message
+    assert found is not None
+    assert "lists the job. Job 5 is followed." in found.message
+    assert "no answer" not in found.message
+    assert driven.state.cause is None
+
+
 @pytest.mark.parametrize("inbound", [NO_CONNECTION, 503, 500, 429, HTML, b"", b"{}", b'{"error": "busy"}'])
 def test_a_search_that_fails_is_repeated_for_a_while(inbound: Any) -> None:
     driven = lost()

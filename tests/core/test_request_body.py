@@ -91,7 +91,7 @@ def test_encode(body: Any, body_format: str, content: bytes | None, content_type
         ({"a": float("inf")}, "xml", "no number"),
         ("<?xml version='1.0' encoding='no-such'?><a/>", "xml", "no-such"),
         ([1], "multipart", "a dict"),
-        ({"a": {"b": 1}}, "multipart", "'b'|b "),
+        ({"a": {"b": 1, "content": 2}}, "multipart", "'b'|b "),
         ({"a": {"path": "/etc/passwd"}}, "multipart", "path"),
         ({"a": {"content": float("nan")}}, "multipart", "nan is no number"),
     ],
@@ -125,6 +125,7 @@ def test_multipart() -> None:
             'é"\r\n': "ü",
             "raw": b"\xff",
             "meta": {"content": {"k": Decimal("1.5")}},
+            "workflow_params": {"seconds": 1},
             "text": {"content": "x", "filename": "a.txt", "content_type": "text/plain"},
             "none": None,
             "file": {"path": '/data/größe "1".csv'},
@@ -140,6 +141,7 @@ def test_multipart() -> None:
         f'{head}é%22%0D%0A"\r\n\r\nü\r\n'
         f'{head}raw"\r\n\r\n?\r\n'
         f'{head}meta"\r\nContent-Type: application/json\r\n\r\n{{"k":1.5}}\r\n'
+        f'{head}workflow_params"\r\nContent-Type: application/json\r\n\r\n{{"seconds":1}}\r\n'
         f'{head}text"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nx\r\n'
         f'{head}file"; filename="größe %221%22.csv"\r\nContent-Type: application/octet-stream\r\n\r\nFILE\r\n'
         f'{head}named"; filename="n.csv"\r\nContent-Type: text/csv\r\n\r\nFILE\r\n'
@@ -165,6 +167,12 @@ def test_a_raw_body_from_a_file() -> None:
         ({"f": {"path": "/x", "filename": "a\r\nX: y"}}, "multipart", "control"),
         ({"f": {"path": "/x", "content_type": "a\nb"}}, "multipart", "control"),
         ({"f": {"path": "/x", "content": "y"}}, "multipart", "content"),
+        (
+            {"f": {"path": "/x", "seconds": 1}},
+            "multipart",
+            r"'path'.*besides 'seconds'.*\{'content': \{…\}\}",
+        ),
+        ({"f": [{"content": "x", "rows": 1}]}, "multipart", "'content'.*besides 'rows'"),
         ("text", "multipart", "must be a dict"),
         ([1], "multipart", "must be a dict"),
     ],

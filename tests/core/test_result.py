@@ -9,7 +9,13 @@ import pytest
 
 from airflow_provider_apitask.core.call import Handling
 from airflow_provider_apitask.core.durable import Record, begin
-from airflow_provider_apitask.core.errors import AnswerError, OriginError, RequestFailedError
+from airflow_provider_apitask.core.errors import (
+    AnswerError,
+    OriginError,
+    ParameterError,
+    RequestFailedError,
+)
+from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.messages import Purpose
 from airflow_provider_apitask.core.operation import Operation
 from airflow_provider_apitask.core.request_spec import RequestSpec
@@ -60,6 +66,22 @@ def test_else_the_last_answer_is_the_result() -> None:
     driven.answer(200, DONE)
     assert driven.done().value == DONE
     assert len(driven.requests) == 1
+
+
+@pytest.mark.parametrize("job", [{}, {"result_path": "$.file.id"}])
+def test_the_author_says_that_the_last_response_is_the_result(job: dict[str, Any]) -> None:
+    """Although the server sent a Location beside its Operation-Location."""
+    wanted = AsyncJob.parse(json.loads(json.dumps(make_job(result_request=False, **job).to_dict())))
+    driven = Driven.polling(wanted.compiled(), result_url=f"{BASE}/r/7")
+    driven.answer(200, DONE)
+    assert driven.done().value == ("a/b" if job else DONE)
+    assert len(driven.requests) == 1
+
+
+def test_only_the_result_request_can_be_false() -> None:
+    for name in ("status_request", "cancel_request"):
+        with pytest.raises(ParameterError, match=name):
+            make_job(**{name: False})
 
 
 def test_a_part_of_it() -> None:
@@ -220,7 +242,7 @@ def test_what_will_not_change_is_not_asked_for_again(what: Any) -> None:
 
 
 def test_final_codes_hold_for_the_result_too() -> None:
-    driven = _fetching(final_codes=[500])
+    driven = _fetching(final_status_codes=[500])
     driven.answer(500)
     assert driven.phase is Phase.FAILED
 

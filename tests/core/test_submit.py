@@ -17,6 +17,7 @@ from airflow_provider_apitask.core.errors import (
 from airflow_provider_apitask.core.messages import Purpose
 from airflow_provider_apitask.core.operation import Send, Wait
 from airflow_provider_apitask.core.request_spec import RequestSpec
+from airflow_provider_apitask.core.retry import RetryPolicy
 from airflow_provider_apitask.core.state import Phase
 
 from .helpers import (
@@ -249,6 +250,53 @@ def test_the_status_of_the_request_is_not_that_of_the_job() -> None:
     assert isinstance(driven.error(), JobFailedError)
 
 
+#: How Pulp names a task, and other ways to name a job.
+NAMED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"extract": {"task": "$.task"}, "job_id": "task", "status_request": "{task}"}, {"task": "/v1/jobs/7"}),
+    ({"status_request": "/jobs/{task.id}"}, {"task": {"id": 7}}),
+    ({"job_id": "number", "status_request": "/jobs/{job_id}"}, {"number": 7}),
+    ({"status_request": "/jobs/{job_id}"}, {"id": 7}),
+    ({}, {}),
+]
+
+
+@pytest.mark.parametrize(("job", "named"), NAMED)
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_a_response_that_need_not_name_a_job(job: dict[str, Any], named: dict[str, Any], status: int) -> None:
+    made = make_job(**job, required=False, status_path="$.state")
+    done = Driven(make_call(job=made))
+    done.answer(status, {"pulp_href": "/r/1", "task": None})
+    assert done.done().value == {"pulp_href": "/r/1", "task": None}
+    assert len(done.requests) == 1
+    begun = Driven(make_call(job=made))
+    begun.answer(202, named, {} if job else {"Location": JOB})
+    assert begun.request().url == JOB
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"task": {"id": 7}},  # names a job in a way that is not understood
+        {"pulp_href": "/r/1", "state": "failed"},
+        {"pulp_href": "/r/1", "state": "running"},
+    ],
+)
+def test_a_response_that_says_anything_of_a_job_is_not_the_result(body: dict[str, Any]) -> None:
+    made = make_job(**NAMED[0][0], required=False, status_path="$.state")
+    driven = Driven(make_call(job=made))
+    driven.answer(201, body)
+    assert driven.phase is Phase.FAILED
+    monitor = Driven(make_call(job=make_job(required=False, status_path="$.state")))
+    monitor.answer(201, {"state": "running"})
+    assert isinstance(monitor.error(), NothingToFollowError)
+
+
+def test_a_job_is_required_by_default() -> None:
+    driven = Driven(make_call(job=make_job(**NAMED[0][0])))
+    driven.answer(201, {"pulp_href": "/r/1"})
+    assert isinstance(driven.error(), AnswerError)
+
+
 @pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", None, "text/plain"])
 @pytest.mark.parametrize("sync", [True, False])
 def test_an_html_page_is_no_answer(content_type: str | None, sync: bool) -> None:
@@ -436,12 +484,53 @@ def test_a_lost_answer_after_a_safe_retry_is_still_unknown() -> None:
     assert driven.phase is Phase.SUBMIT_UNKNOWN
 
 
-def test_final_codes_are_not_sent_again_and_not_unknown() -> None:
+@pytest.mark.parametrize("codes", [[500], "5xx", ["500-504"], [404, "5xx"]])
+def test_final_status_codes_take_classes_and_ranges(codes: Any) -> None:
+    driven = Driven(make_call(job=make_job(final_status_codes=codes)))
+    driven.answer(502)
+    assert driven.phase is (Phase.SUBMIT_UNKNOWN if codes == [500] else Phase.FAILED)
+
+
+def test_final_status_codes_are_not_sent_again_and_not_unknown() -> None:
     """slurmrestd says 500 for a bad token."""
-    driven = Driven(make_call(job=make_job(final_codes=[500, 503]), retries=5))
+    driven = Driven(make_call(job=make_job(final_status_codes=[500, 503]), retries=5))
     driven.answer(500, {"errors": [{"error": "Invalid token"}]})
     assert driven.phase is Phase.FAILED
     assert "Invalid token" in driven.error().message
+
+
+@pytest.mark.parametrize("sync", [True, False])
+@pytest.mark.parametrize("codes", [(500,), ("5xx",), ("500-504", 408)])
+def test_a_rejected_submission_is_neither_unknown_nor_sent_again(codes: Any, sync: bool) -> None:
+    """slurmrestd says 500 for bad input."""
+    driven = Driven(make_call(sync=sync, rejected_status_codes=codes, retries=5))
+    driven.answer(500, {"errors": [{"error": "Invalid account"}]})
+    assert driven.phase is Phase.FAILED
+    assert isinstance(driven.error(), RequestFailedError)
+    assert "Invalid account" in driven.error().message
+    assert driven.state.intent_at is None
+    other = Driven(make_call(sync=sync, rejected_status_codes=(501,), retries=5))
+    other.answer(500)
+    assert other.phase is Phase.SUBMIT_UNKNOWN
+    assert "rejected_status_codes" in other.error().message, "the remedy"
+
+
+def test_a_rejected_submission_is_sent_again_if_retry_codes_say_so() -> None:
+    policy = RetryPolicy(count=1, codes=(500,))
+    driven = Driven(make_call(rejected_status_codes=(500,), retry=policy))
+    driven.answer(500)
+    assert driven.phase is Phase.SUBMIT
+
+
+def test_the_codes_of_most_servers_change_nothing_when_they_are_written() -> None:
+    written = ("400-407", "409-424", "426-428", "430-499")
+    for status in (400, 408, 409, 422, 425, 429, 499, 500, 503):
+        ends = []
+        for codes in ((), written):
+            driven = Driven(make_call(rejected_status_codes=codes))
+            driven.answer(status)
+            ends.append((driven.phase, driven.error().message))
+        assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize(("method", "phase"), [("GET", Phase.FAILED), ("POST", Phase.SUBMIT_UNKNOWN)])

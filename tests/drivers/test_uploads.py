@@ -78,6 +78,7 @@ def test_multipart(file: Path) -> None:
         "empty": "",
         "none": None,
         "schlüssel": {"content": {"a": [1.5]}},
+        "workflow_params": {"seconds": 1},
         "file": {"path": str(file)},
         "more": [{"path": file}, {"path": str(file), "filename": "名.bin", "content_type": "text/csv"}],
         "memory": {"content": b"\x00\xff", "filename": "m"},
@@ -85,7 +86,8 @@ def test_multipart(file: Path) -> None:
     seen = sent(body=body)
     fields, files = parsed(seen.server.history[0])
     assert fields == [
-        *(("text", "é"), ("n", "1"), ("n", "true"), ("n", "x"), ("empty", ""), ("schlüssel", '{"a":[1.5]}'))
+        *(("text", "é"), ("n", "1"), ("n", "true"), ("n", "x"), ("empty", ""), ("schlüssel", '{"a":[1.5]}')),
+        ("workflow_params", '{"seconds":1}'),
     ]
     assert files == [
         ("file", NAME, "application/octet-stream", CONTENT),

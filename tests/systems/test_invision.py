@@ -146,7 +146,7 @@ def test_500_to_the_start_is_not_sent_again(invision: InvisionServer) -> None:
 @pytest.mark.feature("invision", "error answer")
 def test_500_can_be_the_refusal_that_the_page_means(invision: InvisionServer) -> None:
     with pytest.raises(exceptions.RequestFailedError, match=r"500 .*data flow does not exist") as caught:
-        carry_out(start("no-such-flow", job={"final_codes": [500]}))
+        carry_out(start("no-such-flow", job={"final_status_codes": [500]}))
     assert "may have taken" not in str(caught.value)
     assert len(invision.history) == 1
 
@@ -237,7 +237,7 @@ def test_500_to_a_check_is_survived(invision: InvisionServer, fault: Answer, def
 
 @pytest.mark.feature("invision", "error answer", "limit")
 @BOTH
-@pytest.mark.parametrize("more", [{"final_codes": [500]}, {"status_grace": 0}])
+@pytest.mark.parametrize("more", [{"final_status_codes": [500]}, {"status_grace": 0}])
 def test_500_to_a_check_can_end_the_wait(
     invision: InvisionServer, more: dict[str, Any], deferrable: bool
 ) -> None:

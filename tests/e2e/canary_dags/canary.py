@@ -103,7 +103,7 @@ SECRET = "{{ var.value.author_token }}"
 #: Parameters of a job into which a template puts a secret by mistake.
 NO_PLACES: dict[str, Any] = {
     "poll_interval": SECRET,
-    "final_codes": SECRET,
+    "final_status_codes": SECRET,
     "unknown_status": SECRET,
     "status_path": f"{SECRET}[",
     "status_request": {"endpoint": "/x", "timeout": SECRET},
