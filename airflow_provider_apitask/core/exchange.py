@@ -57,10 +57,12 @@ def conversation(
     has sent nothing of it. What was answered before, by a redirect or a 401, was not taken.
     """
     flow = exchange(request, api)
+    sent = False
     try:
         step = next(flow)
         while True:
             came = yield step
+            sent = sent or (isinstance(step, Request) and step.purpose.is_of_the_call)
             if not isinstance(came, NetworkFailure) or not isinstance(step, Request):
                 step = flow.send(came)
             elif step.purpose.is_of_the_call:
@@ -69,14 +71,25 @@ def conversation(
                 # Into the flow, so that others who wait for the same login learn of it.
                 step = flow.throw(_no_login(step, came, api))
     except StopIteration as stop:
-        answer: Response = stop.value
-        return answer
+        response: Response = stop.value
+        return _whole(request, response)
     except LoginUnavailableError as error:
         return NetworkFailure(Failure.LOGIN, error.message, possibly_received=False)
     except ApiTaskError as error:
         return error
+    except Exception as error:  # what a credential makes of a response may be anything
+        if not sent:
+            raise
+        return NetworkFailure(Failure.UNREADABLE, type(error).__name__, possibly_received=True)
     finally:
         flow.close()
+
+
+def _whole(request: Request, response: Response) -> Response | NetworkFailure:
+    """Refuse a part of a response that the request did not ask for (RFC 9110 §15.3.7)."""
+    if response.status == 206 and request.headers.get("Range") is None:
+        return NetworkFailure(Failure.INVALID, "206 Partial Content, not requested", possibly_received=True)
+    return response
 
 
 def _no_login(step: Request, failure: NetworkFailure, api: Api) -> ApiTaskError:

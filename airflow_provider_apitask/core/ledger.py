@@ -89,6 +89,7 @@ class _Open:
 
     def add(self, sent: Transmission) -> None:
         self.requests += 1
+        self.retries += sent.resent
         self.bytes_sent += sent.bytes_sent
         self.bytes_received += sent.bytes_received
         self.request, self.inbound, self.ended_at = sent.request, sent.inbound, sent.ended

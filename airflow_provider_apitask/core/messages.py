@@ -200,6 +200,7 @@ class Failure(StrEnum):
     DROPPED = "the connection broke before the whole answer was there"
     TOO_LARGE = "the answer is larger than max_response_bytes"
     INVALID = "the answer is not valid HTTP"
+    UNREADABLE = "the response could not be processed"
     BODY = "its body could not be read"
     LOGIN = "there are no credentials for the moment"
     UNEXPECTED = "the request ended with an unexpected error"
@@ -230,6 +231,7 @@ class Transmission:
     :param ended: Unix time.
     :param bytes_sent: of the body.
     :param bytes_received: of the body, as it came over the wire.
+    :param resent: whether the driver itself sent the request once more, see ``retry.may_resend``.
     """
 
     request: Request
@@ -238,6 +240,7 @@ class Transmission:
     ended: float
     bytes_sent: int
     bytes_received: int
+    resent: bool = False
 
 
 def cookie_pairs(field: str) -> dict[str, str]:

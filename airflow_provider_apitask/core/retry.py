@@ -11,13 +11,32 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
-from airflow_provider_apitask.core.messages import Failure, Headers, NetworkFailure, Response
+from airflow_provider_apitask.core.messages import (
+    Failure,
+    Headers,
+    NetworkFailure,
+    Purpose,
+    Request,
+    Response,
+)
 from airflow_provider_apitask.core.status_codes import code_in
 
-__all__ = ["IDEMPOTENT_METHODS", "Delivery", "RetryPolicy", "delivery", "grown", "is_passing", "retry_after"]
+__all__ = [
+    "IDEMPOTENT_METHODS",
+    "Delivery",
+    "RetryPolicy",
+    "delivery",
+    "grown",
+    "is_passing",
+    "may_resend",
+    "may_reuse_connection",
+    "retry_after",
+]
 
 #: RFC 9110 §9.2.2.
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+#: RFC 9110 §9.2.1.
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 #: The server did not take the request: sending it again cannot do it twice.
 _NOT_TAKEN = frozenset({425, 429, 503})
@@ -63,6 +82,27 @@ def is_passing(event: Response | NetworkFailure) -> bool:
         # The next answer will hardly be shorter, and reading it again costs as much.
         return event.failure is not Failure.TOO_LARGE
     return event.status in _PASSING_4XX or 500 <= event.status <= 599
+
+
+def may_reuse_connection(request: Request) -> bool:
+    """Return whether a request may go over a connection that an earlier one has used.
+
+    The server may be closing such a connection at this moment, and then the outcome of the request is
+    unknown. A submission, a cancel request and a login are not worth that risk; a poll is repeated anyway.
+    """
+    if request.purpose is Purpose.SUBMIT:
+        return request.method in _SAFE_METHODS
+    return request.purpose not in (Purpose.CANCEL, Purpose.LOGIN)
+
+
+def may_resend(request: Request, event: Response | NetworkFailure, *, lost_in_silence: bool) -> bool:
+    """Return whether a driver may send a request once more at once, over a fresh connection.
+
+    :param lost_in_silence: its connection had served an earlier request and gave no byte for this one, as
+        happens if the server closes an idle connection while the request is on its way.
+    """
+    dropped = isinstance(event, NetworkFailure) and event.failure is Failure.DROPPED
+    return dropped and lost_in_silence and request.method in _SAFE_METHODS
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wait
+from airflow_provider_apitask.core.retry import may_resend, may_reuse_connection
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.drivers.blocking_adapter import Adapter, Attempt
 from airflow_provider_apitask.drivers.body import Body, Sink
@@ -29,7 +31,7 @@ from airflow_provider_apitask.drivers.failures import Library, Progress, network
 from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
 from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
 from airflow_provider_apitask.drivers.watching import Observe, Watched, body_length
-from airflow_provider_apitask.drivers.wire import UnusableError, checked_headers, wire_headers
+from airflow_provider_apitask.drivers.wire import UnusableError, wire_headers
 
 __all__ = ["BlockingTransport", "BriefWait", "OpenSink", "drive"]
 
@@ -163,43 +165,60 @@ class BlockingTransport:
     def _transmit(
         self, request: Request, open_sink: OpenSink | None = None, observe: Observe | None = None
     ) -> Response | NetworkFailure:
-        time.sleep(self._limit.reserve(request, time.monotonic()))
-        with Watched(request, observe) as watched:
-            inbound = watched.inbound = self._sent(request, open_sink, watched)
-            return inbound
+        resent = False
+        while True:
+            time.sleep(self._limit.reserve(request, time.monotonic()))
+            with Watched(request, observe, resent=resent) as watched:
+                inbound = watched.inbound = self._sent(request, open_sink, watched, fresh=resent)
+            lost = watched.progress is not None and watched.progress.lost_in_silence
+            if resent or not may_resend(request, inbound, lost_in_silence=lost):
+                return inbound
+            resent = True
 
     def _sent(
-        self, request: Request, open_sink: OpenSink | None, watched: Watched
+        self, request: Request, open_sink: OpenSink | None, watched: Watched, *, fresh: bool
     ) -> Response | NetworkFailure:
         try:
             upload = open_upload(request, self._options.open_file)
         except UnusableError as error:
             return network_failure(error, request, Progress(), _LIBRARY)
-        with upload or nullcontext(), Attempt(request, upload.size if upload else 0) as attempt:
-            watched.progress, watched.size = attempt, upload.size if upload else body_length(request)
+        size, fresh = upload.size if upload else 0, fresh or not may_reuse_connection(request)
+        with upload or nullcontext(), Attempt(request, size, fresh=fresh) as attempt:
+            watched.progress, watched.size = attempt, size or body_length(request)
             try:
                 with self._answer(request, upload) as answer:
-                    attempt.answered = True
-                    headers = checked_headers([(n, _text(v)) for n, v in answer.raw.headers.items()])
-                    response = Response(answer.status_code, request.url, headers)
-                    sink = open_sink(response) if open_sink is not None else None
-                    body = Body(request, answer.status_code, headers, sink)
-                    chunk = _CHUNK if sink is None else _SINK_CHUNK
-                    for piece in answer.raw.stream(chunk, decode_content=False):
-                        watched.bytes_received += len(piece)
-                        body.feed(piece)
-                        if sink is not None:
-                            attempt.received += len(piece)
-                    stored = body.size if sink is not None else None
-                    response = replace(response, body=body.finish(), stored=stored)
+                    response = self._received(request, answer, attempt, open_sink, watched)
                 self._limit.learn(request, response, time.monotonic(), time.time())
                 return response
-            except (*_ERRORS, OSError, UnusableError) as error:
+            except _SinkError as error:
+                raise error.reason from None
+            except Exception as error:  # noqa: BLE001 - after bytes were sent, any error is an unknown outcome
+                attempt.expired = attempt.seconds_left <= 0
                 return network_failure(error, request, attempt, _LIBRARY)
-            except ValueError as error:
-                if attempt.sent:
-                    raise  # a defect in here, and not what the request says
-                return network_failure(error, request, attempt, _LIBRARY)
+
+    def _received(
+        self,
+        request: Request,
+        answer: requests.Response,
+        attempt: Attempt,
+        open_sink: OpenSink | None,
+        watched: Watched,
+    ) -> Response:
+        framing = attempt.framing
+        if framing is None or framing.head is None:
+            raise RuntimeError("the authentication returned a response that was not received")
+        head = framing.head
+        response = Response(head.status, request.url, head.headers)
+        sink = _Guarded.of(open_sink, response)
+        framing.limit(request.max_bytes if sink is None else sink.limit or sys.maxsize)
+        body = Body(request, head.status, head.headers, sink)
+        for piece in answer.raw.stream(_CHUNK if sink is None else _SINK_CHUNK, decode_content=False):
+            watched.bytes_received += len(piece)
+            body.feed(piece)
+            if sink is not None:
+                attempt.received += len(piece)
+        stored = body.size if sink is not None else None
+        return replace(response, body=body.finish(), stored=stored)
 
     def _answer(self, request: Request, upload: OpenUpload | None) -> requests.Response:
         """Send; the classes of requests answer a challenge by a hook that sends once more."""
@@ -233,25 +252,41 @@ def _prepared(request: Request, upload: OpenUpload | None) -> requests.PreparedR
     return prepared
 
 
-def _text(value: Any) -> str:
-    """A header value as UTF-8 where it is: http.client reads every byte as Latin-1."""
-    try:
-        return str(value).encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return str(value)
+class _SinkError(Exception):
+    """What the receiver of a response's content raised, on its way past the errors of the network."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
 
 
-def _is_invalid(error: BaseException) -> bool:
-    """Whether what came is not HTTP; http.client also counts a closed connection as a bad status line."""
-    if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead)):
-        return isinstance(error, uexc.InvalidChunkLength)
-    return isinstance(error, (http.client.HTTPException, uexc.InvalidHeader))
+class _Guarded:
+    """A sink whose errors are those of the caller."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.limit = sink.limit
+        self._sink = sink
+
+    @classmethod
+    def of(cls, open_sink: OpenSink | None, response: Response) -> Self | None:
+        """Open the sink of a response, if it has one."""
+        try:
+            sink = open_sink(response) if open_sink is not None else None
+        except Exception as error:
+            raise _SinkError(error) from error
+        return cls(sink) if sink is not None else None
+
+    def write(self, data: bytes) -> None:
+        """Hand on the next piece."""
+        try:
+            self._sink.write(data)
+        except Exception as error:
+            raise _SinkError(error) from error
 
 
-_ERRORS = (requests.RequestException, uexc.HTTPError, http.client.HTTPException)
 _LIBRARY = Library(
+    errors=(requests.RequestException, uexc.HTTPError, http.client.HTTPException),
     timeouts=(TimeoutError, uexc.TimeoutError),
     names=(uexc.LocationParseError,),
     proxy=(uexc.ProxyError,),
-    is_invalid=_is_invalid,
 )

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import functools
 import http.client
-import socket
 import ssl
-import threading
 import time
-from contextlib import suppress
 from contextvars import ContextVar
-from email import errors as header_defects
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -18,47 +14,48 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
+from airflow_provider_apitask.core.framing import ResponseFraming
 from airflow_provider_apitask.core.messages import Request
 from airflow_provider_apitask.drivers.failures import Progress
 from airflow_provider_apitask.drivers.wire import IDLE_SECONDS, KEEP_ALIVE, total_seconds
 
 __all__ = ["Adapter", "Attempt"]
 
-_MALFORMED = (
-    header_defects.MissingHeaderBodySeparatorDefect,
-    header_defects.FirstHeaderLineIsContinuationDefect,
-    header_defects.InvalidHeaderDefect,
-)
+#: Bytes that are read at a time.
+_READ_BYTES = 64 * 1024
 
 
 class Attempt(Progress):
-    """One request on its way: a context manager that ends it when its time is over.
+    """One request on its way: a context manager that its connections ask how long they may wait.
 
-    Timeouts of sockets hold for each piece. So that an answer cannot drip for ever, in its header or
-    its body, a timer shuts the socket down, which ends whatever the thread waits for.
+    Timeouts of sockets hold for each piece. A response that drips, in its header or its body, ends when the
+    whole request has taken too long, because each read waits no longer than what is left of that.
+
+    :param fresh: whether it shares its connection with no other request.
     """
 
-    __slots__ = ("_begun", "_lock", "_over", "_socket", "_timer", "_token", "request")
+    __slots__ = ("_begun", "_token", "fresh", "mark", "request")
 
-    def __init__(self, request: Request, upload_size: int = 0) -> None:
+    def __init__(self, request: Request, upload_size: int = 0, *, fresh: bool = True) -> None:
         super().__init__(upload_size=upload_size)
         self.request = request
-        self._lock = threading.Lock()
-        self._over = False
-        self._socket: socket.socket | None = None
+        self.fresh = fresh
+        #: By which a connection knows the attempt again without keeping its request in memory.
+        self.mark = object()
         self._begun = time.monotonic()
-        self._timer = self._new_timer(total_seconds(request.timeout, upload_size))
 
     def __enter__(self) -> Self:
         self._token = _current.set(self)
-        self._timer.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with self._lock:
-            self._over = True
-        self._timer.cancel()
         _current.reset(self._token)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that the request may still take; a response to a sink may take longer the more has come."""
+        moved = self.upload_size + self.received
+        return self._begun + total_seconds(self.request.timeout, moved) - time.monotonic()
 
     def target(self, url: str) -> str:
         """The request target as the core wrote it, in the form (RFC 9112 §3.2) that ``url`` has."""
@@ -67,35 +64,21 @@ class Attempt(Progress):
         parts = urlsplit(self.request.url)
         return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
-    def sending(self, connection: Any) -> None:
-        """Note that from now on the server may get the request."""
-        with self._lock:
-            if self.expired:
-                raise TimeoutError
-            self.sent = True
-            # TLS within TLS, to a proxy, is no socket but has one.
-            self._socket = getattr(connection, "socket", connection)
+    def sending(self, *, reused: bool) -> None:
+        """Note that from now on the server may get the request.
 
-    def _new_timer(self, seconds: float) -> threading.Timer:
-        timer = threading.Timer(seconds, self._expire)
-        timer.daemon = True
-        return timer
+        :param reused: whether an earlier request has used the connection.
+        """
+        if self.seconds_left <= 0:
+            raise TimeoutError
+        self.sent, self.reused, self.framing = True, reused, None
 
-    def _expire(self) -> None:
-        with self._lock:
-            if self._over:
-                return
-            moved = self.upload_size + self.received
-            left = self._begun + total_seconds(self.request.timeout, moved) - time.monotonic()
-            if left > 0.01:  # a long answer that keeps coming
-                self._timer = self._new_timer(left)
-                self._timer.start()
-                return
-            self.expired = True
-            if self._socket is not None:
-                with suppress(OSError):  # closed meanwhile
-                    # Not SSLSocket.shutdown: that drops TLS state which the other thread is using.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+    def bound(self, connection: Any) -> None:
+        """Let the next operation of a socket take no longer than the request may."""
+        left = self.seconds_left
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(min(self.request.timeout[1], left))
 
 
 _current: ContextVar[Attempt] = ContextVar("airflow_provider_apitask_attempt")
@@ -132,63 +115,77 @@ class Adapter(HTTPAdapter):
         """Nothing: the context has it all."""
 
 
-class _Lines:
-    """Remembers the last line that was read of a header."""
+class _Response(http.client.HTTPResponse):
+    """A response that :class:`ResponseFraming` reads; http.client and urllib3 see what it found."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.last = b""
-
-    def readline(self, limit: int) -> bytes:
-        self.last = self._stream.readline(limit)
-        return self.last
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-class _Answer(http.client.HTTPResponse):
-    """An answer whose header is read as strictly as aiohttp does.
-
-    http.client takes a connection that breaks within the header for the end of it: an error of the
-    network would be a 200 without a body. It also leaves out all fields after a malformed one.
-    """
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._sock = sock
+        self._content = b""
 
     def begin(self) -> None:
-        """Read status and header; informational answers (RFC 9110 §15.2) come before the real one."""
-        self._begin_strictly()
-        while self.status < 200 and self.status != http.client.SWITCHING_PROTOCOLS:
-            self.headers = self.msg = None  # type: ignore[assignment]
-            self._begin_strictly()
+        """Read the status line and the header."""
+        attempt, method = _current.get(), str(self._method)  # type: ignore[attr-defined]
+        framing = self._framing = attempt.framing = ResponseFraming(method)
+        while (head := framing.head) is None:
+            self._receive()
+        self.status = self.code = head.status
+        self.reason, self.version = head.reason, 11
+        self.headers = self.msg = http.client.HTTPMessage()
+        for name, value in head.headers:
+            if name.lower() != "transfer-encoding":  # the content is read without its chunks
+                self.msg[name] = value
+        self.chunked, self.length = False, None
+        self.will_close = framing.closes
 
-    def _begin_strictly(self) -> None:
-        stream: Any = self.fp
-        lines: Any = _Lines(stream)
-        self.fp = lines
-        try:
-            super().begin()
-        finally:
-            if self.fp is lines:  # it is None where http.client gave up
-                self.fp = stream
-        if not lines.last:
-            raise http.client.RemoteDisconnected("within the header")
-        if any(isinstance(defect, _MALFORMED) for defect in self.msg.defects):
-            raise http.client.HTTPException("malformed header")
+    def read(self, amt: int | None = None) -> bytes:
+        """Return at most ``amt`` bytes of the content, all of it without; empty at its end."""
+        while not self._framing.done and (amt is None or not self._content):
+            self._receive()
+        data, self._content = self._content[:amt], self._content[len(self._content[:amt]) :]
+        if self._framing.done and not self._content and not self.isclosed():
+            self._close_conn()  # type: ignore[attr-defined]
+        return data
+
+    def _receive(self) -> None:
+        _current.get().bound(self._sock)
+        data = self.fp.read1(_READ_BYTES)
+        if data:
+            self._content += b"".join(self._framing.feed(data))
+        elif not self._framing.feed_eof():
+            raise http.client.RemoteDisconnected("before the end of the response")
 
 
 class _Exact(HTTPConnection):
-    """A connection that sends the target as the core wrote it, and is not used after a long rest."""
+    """A connection that sends the target as the core wrote it, and is reused only if that is safe."""
 
-    response_class = _Answer
+    response_class = _Response
     _used_at = 0.0
+    _opened_for: object = None
+    _is_shared = False
+    _framing: ResponseFraming | None = None
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection can be used once more."""
-        return super().is_connected and time.monotonic() - self._used_at < IDLE_SECONDS
+        """Whether the next request may go over this connection: it is open, and nothing on it is unread.
+
+        Unread bytes would be taken for the response to that request. Requests of an authentication that
+        belong together, as those of NTLM do, share the connection that was opened for them.
+        """
+        if not super().is_connected or (self._framing is not None and self._framing.closes):
+            return False
+        if getattr(self.sock, "pending", int)():  # decrypted already, so the socket is not readable
+            return False
+        attempt = _current.get()
+        rested = time.monotonic() - self._used_at
+        if self._opened_for is attempt.mark:
+            return True
+        return self._is_shared and not attempt.fresh and rested < IDLE_SECONDS
 
     def connect(self) -> None:
         """Connect, without a warning for each connection that is not to be verified."""
+        attempt = _current.get()
+        self._opened_for, self._is_shared, self._framing = attempt.mark, not attempt.fresh, None
         super().connect()
         context = getattr(self, "ssl_context", None)
         if context is not None and context.verify_mode is ssl.CERT_NONE:
@@ -199,9 +196,22 @@ class _Exact(HTTPConnection):
         attempt = _current.get()
         if self.sock is None:
             self.connect()
-        attempt.sending(self.sock)
+        attempt.sending(reused=self._opened_for is not attempt.mark)
         self._used_at = time.monotonic()
         super().request(method, attempt.target(url), *args, **kwargs)
+
+    def send(self, data: Any) -> None:
+        """Send a piece of the request within its time."""
+        attempt = _current.get()
+        if attempt.sent:  # the request to a proxy for a tunnel comes before
+            attempt.bound(self.sock)
+        super().send(data)
+
+    def getresponse(self) -> Any:
+        """Receive the header of the response; its framing decides on the reuse of the connection."""
+        response = super().getresponse()
+        self._framing = _current.get().framing
+        return response
 
 
 @functools.cache

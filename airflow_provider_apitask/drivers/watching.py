@@ -19,14 +19,25 @@ Observe: TypeAlias = Callable[[Transmission], None]
 class Watched:
     """One request on its way: a context manager that tells of it afterwards, whatever came.
 
-    :param observe: is told; None for nobody.
+    :param observe: receives it; None to tell of nothing.
+    :param resent: whether the driver sends the request for the second time.
     """
 
-    __slots__ = ("_observe", "_request", "_started", "bytes_received", "inbound", "progress", "size")
+    __slots__ = (
+        "_observe",
+        "_request",
+        "_resent",
+        "_started",
+        "bytes_received",
+        "inbound",
+        "progress",
+        "size",
+    )
 
-    def __init__(self, request: Request, observe: Observe | None) -> None:
+    def __init__(self, request: Request, observe: Observe | None, *, resent: bool = False) -> None:
         self._request = request
         self._observe = observe
+        self._resent = resent
         self._started = 0.0
         #: Bytes of its body.
         self.size = 0
@@ -53,6 +64,7 @@ class Watched:
                 time.time(),
                 self.size if sent else 0,
                 self.bytes_received,
+                self._resent,
             )
         )
 

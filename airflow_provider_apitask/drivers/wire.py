@@ -10,10 +10,7 @@ from airflow_provider_apitask.core.messages import Failure, Headers, Request, Ti
 __all__ = [
     "IDLE_SECONDS",
     "KEEP_ALIVE",
-    "MALFORMED",
-    "MAX_FIELD_SIZE",
     "UnusableError",
-    "checked_headers",
     "total_seconds",
     "wire_headers",
 ]
@@ -35,17 +32,11 @@ KEEP_ALIVE = [
         if hasattr(socket, name)
     ],
 ]
-#: Header fields of an answer, and bytes of each: the limits of ``http.client``, which counts the empty line.
-MAX_FIELDS = 99
-MAX_FIELD_SIZE = 64 * 1024
-
 #: Methods that say nothing of a length where there is no body, as RFC 9110 §8.6 wants it. DELETE belongs here
 #: too, but aiohttp insists, and ``Content-Length: 0`` harms nobody.
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-#: As RFC 9110 §5.5 has it; the null byte and line breaks could end a field early.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-MALFORMED = "malformed, or its header is too long"
+#: As RFC 9110 §5.5 has it: the null byte and line breaks could end a field early. UTF-8 has no surrogates.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 class UnusableError(Exception):
@@ -85,17 +76,4 @@ def wire_headers(request: Request, upload_size: int | None = None) -> Headers:
             raise UnusableError(
                 Failure.CONNECT, f"a line break or control character in the header field {name}"
             )
-    return headers
-
-
-def checked_headers(fields: list[tuple[str, str]]) -> Headers:
-    """The header fields of an answer.
-
-    :raises UnusableError: where there are too many, or the length is none.
-    """
-    headers = Headers(fields)
-    lengths = {length.strip() for length in headers.get_all("Content-Length")}
-    valid = all(length.isascii() and length.isdecimal() and len(length) < 19 for length in lengths)
-    if len(headers) > MAX_FIELDS or len(lengths) > 1 or not valid:
-        raise UnusableError(Failure.INVALID, MALFORMED)
     return headers

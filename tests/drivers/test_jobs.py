@@ -29,7 +29,7 @@ def test_location(location: Any) -> None:
     assert seen.value == RESULT
     assert seen.targets == ["POST /jobs", *["GET /jobs/job-1"] * 3, "GET /jobs/job-1/result"]
     assert seen.slept == [15, 15]
-    assert seen.server.connections == 1
+    assert seen.server.connections == 2, "one for the submission, one for all that follows"
 
 
 def test_a_location_above_the_submit() -> None:

@@ -25,7 +25,7 @@ from airflow_provider_apitask.core.messages import (
     Response,
 )
 from airflow_provider_apitask.core.operation import Inbound
-from airflow_provider_apitask.drivers import blocking_adapter, event_loop
+from airflow_provider_apitask.drivers import blocking_adapter, event_loop_connector
 from airflow_provider_apitask.drivers.blocking import BlockingTransport
 from airflow_provider_apitask.drivers.event_loop import EventLoopTransport
 from airflow_provider_apitask.drivers.transport import TransportOptions, tls_context
@@ -134,7 +134,7 @@ def test_a_session_serves_many_requests_over_one_connection(send: Send) -> None:
 async def test_a_connection_that_rested_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the server still holds it; elsewhere something in between may have forgotten it."""
     monkeypatch.setattr(blocking_adapter, "IDLE_SECONDS", 0.05)
-    monkeypatch.setattr(event_loop, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(event_loop_connector, "IDLE_SECONDS", 0.05)
     with ScriptedServer() as server:
         server.on("GET", "/a", Answer(json=1))
         one = request(f"{server.url}/a")
