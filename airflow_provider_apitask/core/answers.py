@@ -13,7 +13,7 @@ from airflow_provider_apitask.core.bodies import (
     says_json,
     says_xml,
 )
-from airflow_provider_apitask.core.errors import AnswerError
+from airflow_provider_apitask.core.errors import AnswerError, ResponseTooLargeError
 from airflow_provider_apitask.core.exact_json import json_text
 from airflow_provider_apitask.core.extraction import (
     MISSING,
@@ -22,6 +22,7 @@ from airflow_provider_apitask.core.extraction import (
     find_result,
     find_value,
     is_xpath,
+    walks,
 )
 from airflow_provider_apitask.core.messages import Request, Response
 from airflow_provider_apitask.core.portable import DEEPEST, pack
@@ -96,14 +97,19 @@ class Reading:
     """One answer, its JSON or XML parsed once and only when it is needed.
 
     :param redact: takes the connection's secrets out of what is quoted from the body.
+    :param max_nodes: values, elements and attributes of a document at most, for a path that can visit all of
+        them; None for no limit.
     """
 
-    __slots__ = ("_document", "_not_json", "_not_xml", "_redact", "_xml", "request", "response")
+    __slots__ = ("_document", "_max_nodes", "_not_json", "_not_xml", "_redact", "_xml", "request", "response")
 
-    def __init__(self, request: Request, response: Response, redact: Redact) -> None:
+    def __init__(
+        self, request: Request, response: Response, redact: Redact, max_nodes: int | None = None
+    ) -> None:
         self.request = request
         self.response = response
         self._redact = redact
+        self._max_nodes = max_nodes
         self._document: Any = MISSING
         self._not_json: AnswerError | None = None
         self._xml: Any = MISSING
@@ -121,7 +127,7 @@ class Reading:
 
     def of(self, document: Any) -> Reading:
         """A part of the answer, read as if it were the whole."""
-        part = Reading(self.request, self.response, self._redact)
+        part = Reading(self.request, self.response, self._redact, self._max_nodes)
         part._document = document
         return part
 
@@ -143,7 +149,19 @@ class Reading:
         return self._xml
 
     def document_for(self, path: str) -> Any:
-        """What a path reads: the XML for an XPath, else the JSON."""
+        """What a path reads: the XML for an XPath, else the JSON.
+
+        :raises ResponseTooLargeError: if the path could visit more than ``max_nodes`` of it.
+        """
+        if self._max_nodes is not None and walks(path):
+            marks = b"<=" if is_xpath(path) else b"{[,"
+            if sum(self.response.body.count(mark) for mark in marks) > self._max_nodes:
+                raise ResponseTooLargeError(
+                    f"{self.shown} with more than {self._max_nodes} values, which a triggerer does not "
+                    f"search for {path!r}",
+                    **self.data,
+                    looked_for=path,
+                )
         return self.xml if is_xpath(path) else self.document
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_apitask.core.callback_spec import Callback
 from airflow_provider_apitask.core.idempotency import Idempotency
 from airflow_provider_apitask.core.job import AsyncJob
+from airflow_provider_apitask.core.messages import DEFAULT_MAX_BYTES, MAX_TRIGGERER_BYTES
 from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.retry import RetryPolicy
@@ -49,6 +50,7 @@ class Call:
     :param csrf_endpoint: where a CSRF token is fetched for each unsafe request, empty for the URL of
         that request itself; None where none is needed.
     :param max_response_bytes: longest body that is read; None takes the default.
+    :param for_triggerer: whether a triggerer runs it: responses are bounded more tightly there (rule 23).
     :param pagination: how the pages of the result follow each other; None where it is one answer.
     :param stored: whether the result goes to a storage, in place of memory.
     :param callback: how the service calls back; None where it does not.
@@ -69,12 +71,19 @@ class Call:
     timeout: Any = None
     csrf_endpoint: str | None = None
     max_response_bytes: int | None = None
+    for_triggerer: bool = False
     idempotency: Idempotency | None = None
     pagination: Pagination | None = None
     stored: bool = False
     callback: Callback | None = None
     callback_seed: str | None = None
     callback_url: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def max_bytes(self) -> int:
+        """Longest body that is read in this process."""
+        most = self.max_response_bytes or DEFAULT_MAX_BYTES
+        return min(most, MAX_TRIGGERER_BYTES) if self.for_triggerer else most
 
     @property
     def returns_items(self) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "OriginError",
     "ParameterError",
     "RequestFailedError",
+    "ResponseTooLargeError",
     "ResponseValidationError",
     "ResultTooLargeError",
     "StorageError",
@@ -131,6 +132,12 @@ class AnswerError(ApiTaskError):
     """An answer came that cannot be used: not JSON, HTML, or a path matches nothing in it."""
 
     kind = "answer"
+
+
+class ResponseTooLargeError(AnswerError):
+    """A response is too large for a triggerer; a worker reads it."""
+
+    kind = "response_too_large"
 
 
 class NothingToFollowError(AnswerError):

@@ -23,6 +23,7 @@ from airflow_provider_apitask.core.errors import (
     RequestFailedError,
 )
 from airflow_provider_apitask.core.messages import (
+    MAX_TRIGGERER_BYTES,
     Failure,
     Headers,
     NetworkFailure,
@@ -61,7 +62,7 @@ def conversation(
     try:
         step = next(flow)
         while True:
-            came = yield step
+            came = yield _bounded(step)
             sent = sent or (isinstance(step, Request) and step.purpose.is_of_the_call)
             if not isinstance(came, NetworkFailure) or not isinstance(step, Request):
                 step = flow.send(came)
@@ -90,6 +91,12 @@ def _whole(request: Request, response: Response) -> Response | NetworkFailure:
     if response.status == 206 and request.headers.get("Range") is None:
         return NetworkFailure(Failure.INVALID, "206 Partial Content, not requested", possibly_received=True)
     return response
+
+
+def _bounded(step: Steps) -> Steps:
+    if isinstance(step, Request) and not step.purpose.is_of_the_call:
+        return replace(step, max_bytes=min(step.max_bytes, MAX_TRIGGERER_BYTES))
+    return step
 
 
 def _no_login(step: Request, failure: NetworkFailure, api: Api) -> ApiTaskError:

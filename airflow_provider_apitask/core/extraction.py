@@ -28,7 +28,9 @@ __all__ = [
     "find_items",
     "find_result",
     "find_value",
+    "is_plain",
     "is_xpath",
+    "walks",
 ]
 
 
@@ -153,6 +155,16 @@ def _start_of(path: str) -> Path:
 def is_xpath(text: str) -> bool:
     """Whether a path reads XML, and not JSON."""
     return text.startswith(("/", "./", _XPATH_PREFIX))
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a path only names members and items, so that following it takes no time."""
+    return not is_xpath(text) and (not text.startswith("$") or bool(_PLAIN_JSONPATH.fullmatch(text)))
+
+
+def walks(text: str) -> bool:
+    """Return whether a path can visit each node of a document, even many times, as a filter and ``..`` do."""
+    return not is_plain(text) and not _STARRED_JSONPATH.fullmatch(text)
 
 
 def check_path(text: Any, parameter: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
-from airflow_provider_apitask.core.extraction import check_path, is_xpath
+from airflow_provider_apitask.core.extraction import check_path, is_plain, is_xpath
 from airflow_provider_apitask.core.kinds import (
     Codes,
     Condition,
@@ -310,6 +310,17 @@ class AsyncJob(ValueObject):
         return any(
             path != STATUS_CODE and not path.startswith("headers.") and not is_xpath(path) for path in paths
         )
+
+    @property
+    def follows_plain_paths(self) -> bool:
+        """Whether a response is read by plain paths alone: by no XPath, filter, wildcard or pattern."""
+        named = (path for _, path in self._named_paths() if path is not None)
+        return all(map(is_plain, (*named, *self.later_placeholders()))) and not self._matches_patterns()
+
+    def _matches_patterns(self) -> bool:
+        conditions = (condition for name in _CONDITIONS for condition in getattr(self, name) or ())
+        checked = (check for condition in conditions for check in condition.values())
+        return any(getattr(check, "pattern", None) for check in checked)
 
     @property
     def path_of_job_id(self) -> str | None:

@@ -11,6 +11,7 @@ from airflow_provider_apitask.core.uploads import Upload
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
+    "MAX_TRIGGERER_BYTES",
     "Failure",
     "Headers",
     "NetworkFailure",
@@ -26,6 +27,9 @@ __all__ = [
 Timeout = tuple[float, float]
 #: Longest body that is read where the author sets no bound, bytes.
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
+#: Longest body that a triggerer reads, bytes: parsing one holds the interpreter, and so the event loop of all
+#: triggers, for up to 60 ms. Worker and triggerer read no longer response to a login.
+MAX_TRIGGERER_BYTES = 1024 * 1024
 
 
 class Headers(Sequence[tuple[str, str]]):
@@ -202,6 +206,7 @@ class Failure(StrEnum):
     INVALID = "the answer is not valid HTTP"
     UNREADABLE = "the response could not be processed"
     BODY = "its body could not be read"
+    MEMORY = "the responses that are being read leave no memory for it"
     LOGIN = "there are no credentials for the moment"
     UNEXPECTED = "the request ended with an unexpected error"
 

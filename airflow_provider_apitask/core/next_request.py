@@ -31,7 +31,7 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     :raises ApiTaskError: where it cannot be built, or may not be sent (:meth:`Api.build`).
     """
     build = partial(
-        api.build, timeout=call.timeout, max_bytes=call.max_response_bytes, csrf_endpoint=call.csrf_endpoint
+        api.build, timeout=call.timeout, max_bytes=call.max_bytes, csrf_endpoint=call.csrf_endpoint
     )
     paging = Paging.of(state.paging, call.pagination)
     # What asks for a result, or one page of it.

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from airflow_provider_apitask.core.answers import Reading
@@ -93,6 +94,8 @@ Step = Send | Wait | Done
 
 #: When to look again at what waits for a callback alone, and has no deadline, seconds.
 _LONG = 3600.0
+#: Longest body that is read on an event loop, bytes: parsing it takes up to 20 ms.
+_MAX_LOOP_BYTES = 256 * 1024
 
 #: How an answer is read, by the phase in which the request was sent.
 _RULES: dict[Phase, Callable[[Turn], Move]] = {
@@ -252,16 +255,35 @@ class Operation:
         :returns: what is worth a line in the log.
         :raises RuntimeError: where :meth:`step` gave no request.
         """
+        return self.settle(self.judging(inbound, now)(), inbound, now)
+
+    def settle(self, move: Move, inbound: Inbound, now: float) -> Event | None:
+        """Make the move that :meth:`judging` found for a response; the parameters are the same."""
+        before = self.state
+        event = self._make(move)
+        self._account(self._sent, inbound, now, before)
+        return event
+
+    def is_quickly_read(self, inbound: Inbound) -> bool:
+        """Return whether an event loop can read a response itself: a short one, by plain paths alone."""
+        if not isinstance(inbound, Response):
+            return True
+        return len(inbound.body) <= _MAX_LOOP_BYTES and self.call.job.follows_plain_paths
+
+    def judging(self, inbound: Inbound, now: float) -> Callable[[], Move]:
+        """Return what reads a response: it changes nothing, so that any thread may call it.
+
+        :param now: Unix time.
+        :raises RuntimeError: if :meth:`step` returned no request.
+        """
         if self._sent is None or self.state.phase.ended:
             raise RuntimeError("receive() was called without a request from step().")
-        before = self.state
         if isinstance(inbound, ApiTaskError):
+            state = self.state
             if not isinstance(inbound, StorageError):
                 # A redirect or a 401 came before it: this submission was not processed.
-                self.state = replace(self.state, intent_at=self._doubt)
-            event = self._make(_not_sent(self.state, inbound))
-            self._account(self._sent, inbound, now, before)
-            return event
+                state = replace(state, intent_at=self._doubt)
+            return partial(_not_sent, state, inbound)
         turn = Turn(
             call=self.call,
             api=self.api,
@@ -273,13 +295,7 @@ class Operation:
             jitter=self._jitter(),
             doubt=self._doubt,
         )
-        try:
-            move = _RULES[self.state.phase](turn)
-        except ApiTaskError as error:
-            move = failed(self.state, error)
-        event = self._make(move)
-        self._account(self._sent, inbound, now, before)
-        return event
+        return partial(_judged, turn)
 
     def observe(self, transmission: Transmission) -> None:
         """Be told by a driver of each request that it sent, logins and redirects included."""
@@ -356,6 +372,13 @@ class Operation:
         asked = self._sent or Request(Purpose.POLL, "GET", answer.url)
         kind = Called if answer is self._called else Reading
         return take_result(self.call, self.api, self.state, kind(asked, answer, self.api.redactor.text))
+
+
+def _judged(turn: Turn) -> Move:
+    try:
+        return _RULES[turn.state.phase](turn)
+    except ApiTaskError as error:
+        return failed(turn.state, error)
 
 
 def _not_sent(state: State, error: ApiTaskError) -> Move:

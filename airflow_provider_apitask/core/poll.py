@@ -17,11 +17,12 @@ from airflow_provider_apitask.core.errors import (
     JobFailedError,
     JobTimedOutError,
     RequestFailedError,
+    ResponseTooLargeError,
 )
 from airflow_provider_apitask.core.events import Event, EventKind
 from airflow_provider_apitask.core.extraction import MISSING
 from airflow_provider_apitask.core.job_link import linked
-from airflow_provider_apitask.core.messages import Response
+from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Response
 from airflow_provider_apitask.core.outcome import job_over, job_succeeded, timed_out
 from airflow_provider_apitask.core.pacing import limit_reached, next_check
 from airflow_provider_apitask.core.retry import is_passing
@@ -44,6 +45,24 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def read_poll(turn: Turn) -> Move:
+    """Read a status check, or hand it to a worker if it is too large for a triggerer (rule 23)."""
+    inbound = turn.inbound
+    too_large = isinstance(inbound, NetworkFailure) and inbound.failure is Failure.TOO_LARGE
+    if too_large and turn.call.max_bytes < replace(turn.call, for_triggerer=False).max_bytes:
+        return _for_worker(turn, turn.described)
+    try:
+        return _read(turn)
+    except ResponseTooLargeError as error:
+        return _for_worker(turn, error.message)
+
+
+def _for_worker(turn: Turn, why: str) -> Move:
+    state = replace(turn.state, polls=turn.state.polls + 1, needs_worker=True, next_at=None)
+    told = f"{why}. A worker polls from here on."
+    return Move(state=state, event=Event(EventKind.STATUS, told, handle_data(state)))
+
+
+def _read(turn: Turn) -> Move:
     """Read a status check: the table of rule 10, row by row."""
     before = turn.state
     turn = turn.at(replace(before, polls=before.polls + 1, not_found=0, not_found_since=None))

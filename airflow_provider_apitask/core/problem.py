@@ -22,7 +22,11 @@ Redact = Callable[[str], str]
 
 #: Longest piece of a server's text in an error, characters.
 _EXCERPT = 300
-_UNANSWERED = {Failure.TOO_LARGE: "answered", Failure.BODY: "was not sent whole"}
+_UNANSWERED = {
+    Failure.TOO_LARGE: "answered",
+    Failure.BODY: "was not sent whole",
+    Failure.MEMORY: "was answered and not read",
+}
 #: What is looked at to make one.
 _WINDOW = 16 * _EXCERPT
 #: What a secret has no part in, mostly.

@@ -96,6 +96,7 @@ class State:
     :param operation_id: of the logical call in the operation log, see ``records.OperationRecord``.
     :param paging: how far the pages of the result have been read, see ``pagination.Paging``.
     :param callback_id: what the callback of this submit is known by; its URL is signed besides.
+    :param needs_worker: a status response is too large for a triggerer, so that a worker polls.
     :param called_back: callbacks that were taken so far.
     """
 
@@ -132,6 +133,7 @@ class State:
     operation_id: str | None = None
     callback_id: str | None = None
     called_back: int = 0
+    needs_worker: bool = False
 
     def __repr__(self) -> str:
         return f"<State {self.phase} job={self.job_id!r} status={self.status!r} polls={self.polls}>"
@@ -208,6 +210,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "operation_id": (str, type(None)),
     "callback_id": (str, type(None)),
     "called_back": (int,),
+    "needs_worker": (bool,),
 }
 
 

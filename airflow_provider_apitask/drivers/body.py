@@ -53,8 +53,11 @@ class Body:
         self._inflater: zlib._Decompress | None = None
         # RFC 9110 §8.6: these tell the length of a body that they do not have.
         has_body = request.method != "HEAD" and status not in (204, 304)
-        if has_body and not self._coding and int(headers.get("Content-Length") or 0) > limit:
+        announced = None if self._coding else headers.get("Content-Length")
+        if has_body and int(announced or 0) > limit:
             raise self._too_large()
+        #: Length of the content at most, bytes.
+        self.most = limit if announced is None else min(int(announced), limit)
 
     @property
     def size(self) -> int:

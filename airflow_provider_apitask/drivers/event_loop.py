@@ -28,6 +28,8 @@ from airflow_provider_apitask.core.uploads import Upload
 from airflow_provider_apitask.drivers.body import Body
 from airflow_provider_apitask.drivers.event_loop_connector import Connector, current
 from airflow_provider_apitask.drivers.failures import Library, Progress, network_failure
+from airflow_provider_apitask.drivers.memory import leased
+from airflow_provider_apitask.drivers.off_loop import off_loop
 from airflow_provider_apitask.drivers.transport import RateLimit, TransportOptions, tls_context
 from airflow_provider_apitask.drivers.upload import OpenUpload, open_upload
 from airflow_provider_apitask.drivers.watching import Observe, Watched, body_length
@@ -60,9 +62,23 @@ async def drive(
             return step
         if isinstance(step, Wait):
             await sleep(max(0.0, step.until - clock()))
-        elif event := operation.receive(await send(step.request), clock()):
+        elif event := await _exchanged(operation, step.request, send, clock):
             on_event(event)
     return None
+
+
+async def _exchanged(
+    operation: Operation,
+    request: Request,
+    send: Callable[[Request], Awaitable[Inbound]],
+    clock: Callable[[], float],
+) -> Event | None:
+    """Send a request and read what comes; what takes long is read in a thread."""
+    with leased():
+        inbound, now = await send(request), clock()
+        judge = operation.judging(inbound, now)
+        move = judge() if operation.is_quickly_read(inbound) else await off_loop(judge)
+        return operation.settle(move, inbound, now)
 
 
 class EventLoopTransport:
@@ -197,11 +213,13 @@ class EventLoopTransport:
                     raise RuntimeError("aiohttp returned a response that was not received")
                 head = progress.framing.head
                 body = Body(request, head.status, head.headers)
-                while piece := await answer.content.read(_CHUNK):
-                    watched.bytes_received += len(piece)
-                    body.feed(piece)
-                    await asyncio.sleep(0)
-                response = Response(head.status, request.url, head.headers, body.finish())
+                with leased() as lease:
+                    while piece := await answer.content.read(_CHUNK):
+                        watched.bytes_received += len(piece)
+                        body.feed(piece)
+                        await lease.cover(body.size, body.most, read)
+                        await asyncio.sleep(0)
+                    response = Response(head.status, request.url, head.headers, body.finish())
             self._limit.learn(request, response, time.monotonic(), time.time())
             return response
         except Exception as error:  # noqa: BLE001 - after bytes were sent, any error is an unknown outcome

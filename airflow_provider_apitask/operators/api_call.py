@@ -340,7 +340,8 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
             if defers:
                 run.poll_before_deferral(transport)
             run.called_back(transport)
-            if defers and run.state.phase.waiting and not run.killed:
+            waits = run.state.phase.waiting and not run.state.needs_worker
+            if defers and waits and not run.killed:
                 self._defer(run)
         try:
             value = run.finish(transport)

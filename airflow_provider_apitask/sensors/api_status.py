@@ -271,6 +271,9 @@ class ApiStatusSensor(BaseSensorOperator):
         self.job_link = state.link  # the trigger has shown it
         hook = self._hook()
         operation = self._new_operation(hook, state, answer)
+        if state.needs_worker:
+            self.deferrable, self._operation = False, operation
+            return super().execute(context)
         value = self._advance(context, hook, operation)
         return self._finish(context, hook, operation, value, until)
 

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -16,19 +17,20 @@ from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.conditions import conditions_as_dicts
 from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.kinds import Body, Condition, Count, Pairs, Seconds, Timeout
+from airflow_provider_apitask.core.messages import MAX_TRIGGERER_BYTES
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.watch import Watch, next_look
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.answers import Reading
+    from airflow_provider_apitask.core.api import Api
+    from airflow_provider_apitask.core.messages import Request, Response
     from airflow_provider_apitask.core.redaction import Redactor
 
 __all__ = ["ApiEventTrigger"]
 
 log = logging.getLogger(__name__)
 
-#: Longest body that is read where the author sets no bound: a watcher looks at statuses, bytes.
-_MAX_BYTES = 1024 * 1024
 #: Codes by which a server refuses whoever asks.
 _REFUSED = frozenset({401, 403, 407})
 #: Begins the key in Airflow's asset state store.
@@ -76,7 +78,7 @@ class ApiEventTrigger(BaseEventTrigger):
     :param poll_interval: seconds between two checks, 60 by default; doubled while they fail, up to
         sixteen times. A ``Retry-After`` is obeyed.
     :param timeout: seconds of one request, or (connect, read); by default that of the connection.
-    :param max_response_bytes: longest body that is read, 1 MiB by default.
+    :param max_response_bytes: longest body that is read, at most and by default 1 MiB.
     :param nested: what of these is no plain value, as Airflow stores it; not for authors.
     :raises ParameterError: naming the parameter and what is allowed.
     """
@@ -122,6 +124,12 @@ class ApiEventTrigger(BaseEventTrigger):
             self.max_response_bytes = checks.number(
                 max_response_bytes, "max_response_bytes", minimum=1, whole=True
             )
+            if self.max_response_bytes and self.max_response_bytes > MAX_TRIGGERER_BYTES:
+                raise ParameterError(
+                    f"max_response_bytes of a watcher must be at most {MAX_TRIGGERER_BYTES}, which is what a "
+                    f"triggerer reads, not {self.max_response_bytes}.",
+                    parameter="max_response_bytes",
+                )
             if any(_request(self._asked()).secrets()):
                 raise ParameterError(
                     "The request of a watcher is stored, so it may hold no credential: put it into the "
@@ -179,23 +187,40 @@ class ApiEventTrigger(BaseEventTrigger):
                         log.warning("%s. Check %d in a row that fails; checks go on.", failed, failures)
                 if look is not None:
                     yield look
+                    look = None  # as in filter_shared_stream
                 await asyncio.sleep(next_look(float(asked["poll_interval"]), failures, wait))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Fire for each answer that is news."""
+        from airflow_provider_apitask.drivers.off_loop import off_loop
+
         await asyncio.to_thread(self._watch.compiled)
         fired = await self._stored_mark()
         async for look in shared_stream:
-            if not self._watch.holds(look.reading):
-                if fired and not look.failed:
+            try:
+                mark, payload = await off_loop(partial(self._news, look))
+                failed = look.failed
+            except ApiTaskError as error:
+                log.warning("%s. The response was not compared with fire_when.", error.message.rstrip("."))
+                continue
+            finally:
+                del look  # its parsed document can be large, and the next one comes an interval later
+            if mark is None:
+                if fired and not failed:
                     fired = await self._keep_mark("")
                 continue
-            mark = self._watch.mark(look.reading)
             if mark == fired:
                 continue
-            yield TriggerEvent(self._watch.payload(look.reading, look.redactor, self.api_conn_id))
+            yield TriggerEvent(payload)
             # Afterwards: rather twice than never, where the triggerer dies in between.
             fired = await self._keep_mark(mark)
+
+    def _news(self, look: Look) -> tuple[str | None, dict[str, Any]]:
+        """Return the mark of a response and the payload of its event; None if ``fire_when`` does not hold."""
+        if not self._watch.holds(look.reading):
+            return None, {}
+        mark = self._watch.mark(look.reading)
+        return mark, self._watch.payload(look.reading, look.redactor, self.api_conn_id)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll by itself, where Airflow shares no streams (3.2)."""
@@ -263,16 +288,15 @@ def _request(asked: dict[str, Any]) -> RequestSpec:
 
 async def _look(pool: Any, asked: dict[str, Any]) -> tuple[Look | None, float | None, str | None]:
     """Ask once: the answer if it can be looked at, the wait the server asked for, and why it failed."""
-    from airflow_provider_apitask.core.answers import Reading
     from airflow_provider_apitask.core.messages import Purpose, Response
     from airflow_provider_apitask.core.problem import describe
-    from airflow_provider_apitask.core.retry import is_passing, retry_after
+    from airflow_provider_apitask.drivers.off_loop import off_loop
 
     try:
         async with pool.use(asked["api_conn_id"]) as client:
             api = client.api
             request = api.build(
-                _request(asked), Purpose.POLL, max_bytes=asked["max_response_bytes"] or _MAX_BYTES
+                _request(asked), Purpose.POLL, max_bytes=asked["max_response_bytes"] or MAX_TRIGGERER_BYTES
             )
             inbound = await client.transport.send(request)
     except Exception as error:  # noqa: BLE001 - whatever it is, the next check may work
@@ -281,8 +305,20 @@ async def _look(pool: Any, asked: dict[str, Any]) -> tuple[Look | None, float | 
         return None, None, inbound.redacted(api.redactor).message
     if not isinstance(inbound, Response):
         return None, None, describe(request, inbound, api.redactor.text)
-    wait = retry_after(inbound.headers, time.time())
-    reading = Reading(request, inbound, api.redactor.text)
+    return await off_loop(partial(_read, request, inbound, api, time.time()))
+
+
+def _read(
+    request: Request, inbound: Response, api: Api, now: float
+) -> tuple[Look | None, float | None, str | None]:
+    """Read a response, which takes too long for the event loop if it is large."""
+    from airflow_provider_apitask.core.answers import Reading
+    from airflow_provider_apitask.core.problem import describe
+    from airflow_provider_apitask.core.retry import is_passing, retry_after
+    from airflow_provider_apitask.core.turn import MAX_TRIGGERER_NODES
+
+    wait = retry_after(inbound.headers, now)
+    reading = Reading(request, inbound, api.redactor.text, MAX_TRIGGERER_NODES)
     if not inbound.ok:
         # 404 says that something is not there (yet); a condition may also name the code of a failure.
         failed = is_passing(inbound) or inbound.status in _REFUSED

@@ -195,6 +195,7 @@ class ApiStatusTrigger(BaseTrigger):
             csrf_endpoint=self.csrf_endpoint,
             max_response_bytes=self.max_response_bytes,
             callback=None if self.callback is None else Callback.parse(self.callback),
+            for_triggerer=True,
         )
         state = State.from_dict(self.state)
         api = await self._first_api(pool, call.job.status_grace)
@@ -229,7 +230,7 @@ class ApiStatusTrigger(BaseTrigger):
             operation,
             partial(self._send, pool, operation),
             # What has come is for a worker.
-            until=lambda state: self._called or not state.phase.for_triggerer,
+            until=lambda state: self._called or state.needs_worker or not state.phase.for_triggerer,
             on_event=self._report,
             sleep=sleep,
         )
