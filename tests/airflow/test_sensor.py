@@ -20,6 +20,7 @@ from airflow.sdk.exceptions import (
 
 from airflow_provider_apitask import ApiStatusSensor, exceptions
 from airflow_provider_apitask.triggers import resume_guard
+from airflow_provider_apitask.core.messages import MAX_TRIGGERER_BYTES
 from tests.airflow.helpers import Comms, Connect, TaskInstance, awaited, call, context_for, deferred
 from tests.support import Answer
 from tests.support.job_server import JobServer
@@ -82,6 +83,22 @@ def handle(jobs: JobServer, comms: Comms) -> dict[str, Any]:
     jobs.history.clear()
     found: dict[str, Any] = comms.pushed("t", "api_job")
     return found
+
+
+@pytest.mark.parametrize("polls", [1, 4])
+def test_a_worker_reads_a_status_response_that_is_too_large_for_a_triggerer(
+    jobs: JobServer, handle: dict[str, Any], polls: int
+) -> None:
+    large = {"n": 5, "blob": "x" * MAX_TRIGGERER_BYTES}
+    jobs.on(
+        "GET",
+        "/jobs/job-1",
+        Answer(json={"status": "running"}),
+        *[Answer(json={"status": "running"} | large)] * polls,
+        Answer(json={"status": "done"} | large),
+    )
+    assert wait(lambda: sensor("deferrable", handle=handle, job={"result_path": "$.n"})) == 5
+    assert len(jobs.history) == polls + 2
 
 
 # -- success -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_apitask import ApiStatusTrigger, exceptions
+from airflow_provider_apitask.core.messages import MAX_TRIGGERER_BYTES
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.hooks import clients
 from airflow_provider_apitask.triggers import api_status, handover
@@ -98,6 +99,22 @@ def test_event_holds_no_body_and_no_secret(jobs: JobServer, comms: Comms, connec
     assert "s3cret" not in text
     record = comms.values["t", -1, handover.ANSWER_KEY]
     assert "s3cret-token" not in record
+
+
+@pytest.mark.parametrize("polls", [1, 4])
+def test_a_worker_reads_a_status_response_that_is_too_large_for_a_triggerer(
+    jobs: JobServer, polls: int
+) -> None:
+    large = {"n": 5, "blob": "x" * MAX_TRIGGERER_BYTES}
+    running = [Answer(json={"status": "running"} | large)] * polls
+    jobs.on("GET", "/jobs/1", *running, Answer(json={"status": "done"} | large))
+    payload = awaited(trigger_for(jobs))
+    state = State.from_dict(payload["state"])
+    assert (state.phase, state.needs_worker, state.polls) == (Phase.POLL, True, 1)
+    # The worker does not defer again, even if the job still runs.
+    task = call(job={**FAST, "result_path": "$.n"})
+    assert task.execute_complete(context_for(task), payload) == 5
+    assert len(jobs.history) == polls + 1
 
 
 # -- restarts and clocks -------------------------------------------------------------------------
