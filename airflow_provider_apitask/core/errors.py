@@ -24,6 +24,7 @@ __all__ = [
     "NothingToFollowError",
     "OriginError",
     "ParameterError",
+    "PatternTimeoutError",
     "RequestFailedError",
     "ResponseTooLargeError",
     "ResponseValidationError",
@@ -138,6 +139,12 @@ class ResponseTooLargeError(AnswerError):
     """A response is too large for a triggerer; a worker reads it."""
 
     kind = "response_too_large"
+
+
+class PatternTimeoutError(AnswerError):
+    """A regular expression takes too long on a text of the server."""
+
+    kind = "pattern_timeout"
 
 
 class NothingToFollowError(AnswerError):

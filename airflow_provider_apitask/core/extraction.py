@@ -291,6 +291,8 @@ class _JsonPath:
         from jsonpath_ng.exceptions import JSONPathError
         from jsonpath_ng.ext import parse
 
+        from airflow_provider_apitask.core.patterns import limit_jsonpath
+
         errors = (JSONPathError, *_LIBRARY_ERRORS)
         with warnings.catch_warnings():
             # Of operators that its next version drops: the author hears of them then.
@@ -307,6 +309,7 @@ class _JsonPath:
             except errors as error:
                 why = f": {error}" if quotes() else "."
                 raise ParameterError(f"{shown(text)} is no valid JSONPath{why}", parameter="path") from None
+        limit_jsonpath(self._expression)
         self.shape = _shape(self._expression)
         last: Any = self._expression
         while type(last).__name__ in ("Child", "Descendants"):

@@ -113,7 +113,7 @@ class FieldCheck(ValueObject):
             yield Broken("value", "", self.value)
         if self.one_of is not None and not any(same(item, found) for item in self.one_of):
             yield Broken("one_of", "one of ", self.one_of)
-        if self.pattern is not None and not (isinstance(found, str) and re.search(self.pattern, found)):
+        if self.pattern is not None and not (isinstance(found, str) and _is_found(self.pattern, found)):
             yield Broken("pattern", "a text with a match of the pattern ", self.pattern)
         yield from self._bounds_broken(found)
 
@@ -131,6 +131,12 @@ class FieldCheck(ValueObject):
             yield Broken("max_length", f"at most {self.max_length} characters or items")
         if self.length is not None and size != int(self.length):
             yield Broken("length", f"exactly {self.length} characters or items")
+
+
+def _is_found(pattern: str, text: str) -> bool:
+    from airflow_provider_apitask.core.patterns import found
+
+    return found(pattern, text)
 
 
 def _rule(name: str, rule: Any, parameter: str) -> Any:

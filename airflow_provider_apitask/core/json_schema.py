@@ -13,6 +13,7 @@ from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.exact_json import fraction, json_text
 from airflow_provider_apitask.core.json_values import exact, is_of_type
+from airflow_provider_apitask.core.patterns import JSON_SCHEMA_KEYWORDS
 from airflow_provider_apitask.core.violations import LONGEST, MOST, Violation, quote_at
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _compiled(text: str) -> Validator:
         raise ParameterError(f"has a URL in a $ref or $id that is none: {error}.") from None
     # A registry of its own keeps the library from fetching what a $ref names.
     types = draft.TYPE_CHECKER.redefine("integer", lambda _, value: is_of_type(value, "integer"))
-    exact_draft: Any = extend(draft, {"multipleOf": _multiple_of}, type_checker=types)
+    exact_draft: Any = extend(draft, {"multipleOf": _multiple_of, **JSON_SCHEMA_KEYWORDS}, type_checker=types)
     validator: Validator = exact_draft(schema, registry=REGISTRY, format_checker=FormatChecker(_FORMATS))
     return validator
 

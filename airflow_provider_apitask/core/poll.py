@@ -16,6 +16,7 @@ from airflow_provider_apitask.core.callback import slow_interval
 from airflow_provider_apitask.core.errors import (
     JobFailedError,
     JobTimedOutError,
+    PatternTimeoutError,
     RequestFailedError,
     ResponseTooLargeError,
 )
@@ -46,18 +47,20 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 def read_poll(turn: Turn) -> Move:
     """Read a status check, or hand it to a worker if it is too large for a triggerer (rule 23)."""
-    inbound = turn.inbound
+    inbound, counted = turn.inbound, turn.at(replace(turn.state, polls=turn.state.polls + 1))
     too_large = isinstance(inbound, NetworkFailure) and inbound.failure is Failure.TOO_LARGE
     if too_large and turn.call.max_bytes < replace(turn.call, for_triggerer=False).max_bytes:
-        return _for_worker(turn, turn.described)
+        return _for_worker(counted, turn.described)
     try:
         return _read(turn)
     except ResponseTooLargeError as error:
-        return _for_worker(turn, error.message)
+        return _for_worker(counted, error.message)
+    except PatternTimeoutError as error:
+        return _check_failed(counted, error.message.rstrip("."))
 
 
 def _for_worker(turn: Turn, why: str) -> Move:
-    state = replace(turn.state, polls=turn.state.polls + 1, needs_worker=True, next_at=None)
+    state = replace(turn.state, needs_worker=True, next_at=None)
     told = f"{why}. A worker polls from here on."
     return Move(state=state, event=Event(EventKind.STATUS, told, handle_data(state)))
 
