@@ -6,7 +6,7 @@ import argparse
 import platform
 from importlib.metadata import version
 
-from benchmarks import download, hostile, import_cost, waiting_jobs
+from benchmarks import download, hostile, import_cost, loop_gaps, waiting_jobs
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument(
         "which",
         nargs="*",
-        choices=["import_cost", "download", "hostile", "waiting_jobs"],
+        choices=["import_cost", "download", "hostile", "waiting_jobs", "loop_gaps"],
         default=[],
         help="by default all",
     )
@@ -38,6 +38,11 @@ def main() -> None:
     if not args.which or "waiting_jobs" in args.which:
         print("\nA thousand waiting jobs in one event loop, all started at once")
         print(waiting_jobs.report())
+    if not args.which or "loop_gaps" in args.which:
+        print(
+            "\nStatus responses that could block an event loop, and the longest gap between two of its turns"
+        )
+        print(loop_gaps.report())
 
 
 if __name__ == "__main__":
