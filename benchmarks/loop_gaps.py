@@ -166,6 +166,7 @@ async def measure(url: str, case: Case) -> dict[str, Any]:
     began = time.perf_counter()
     outcomes = await asyncio.gather(*(outcome(f"{url}/", case.job) for _ in range(case.jobs)))
     took = time.perf_counter() - began
+    await asyncio.sleep(2 * BEAT)  # the last gap ends after the last response
     beating.cancel()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {
