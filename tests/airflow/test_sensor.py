@@ -19,8 +19,8 @@ from airflow.sdk.exceptions import (
 )
 
 from airflow_provider_apitask import ApiStatusSensor, exceptions
-from airflow_provider_apitask.triggers import resume_guard
 from airflow_provider_apitask.core.messages import MAX_TRIGGERER_BYTES
+from airflow_provider_apitask.triggers import resume_guard
 from tests.airflow.helpers import Comms, Connect, TaskInstance, awaited, call, context_for, deferred
 from tests.support import Answer
 from tests.support.job_server import JobServer
