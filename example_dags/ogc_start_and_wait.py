@@ -31,7 +31,13 @@ with DAG(dag_id="example_ogc_start_and_wait", schedule=None, tags=["example"]):
     def meanwhile() -> str:
         return "something else"
 
-    wait = ApiStatusSensor(task_id="wait", handle=start.output["api_job"], poke_interval=1, deferrable=True)
+    wait = ApiStatusSensor(
+        task_id="wait",
+        api_conn_id="pygeoapi",
+        handle=start.output["api_job"],
+        poke_interval=1,
+        deferrable=True,
+    )
 
     @task
     def report(answer: Any) -> str:

@@ -18,7 +18,15 @@ from airflow_provider_apitask.core.request_body import encode_body
 from airflow_provider_apitask.core.request_spec import RequestSpec, has_control
 from airflow_provider_apitask.core.templating import Lookup, expand, expand_url
 from airflow_provider_apitask.core.uploads import with_files
-from airflow_provider_apitask.core.urls import Origin, add_query, has_user_info, join, origin, wire_text
+from airflow_provider_apitask.core.urls import (
+    Origin,
+    add_query,
+    has_user_info,
+    is_below,
+    join,
+    origin,
+    wire_text,
+)
 
 __all__ = ["Api", "as_timeout"]
 
@@ -88,6 +96,18 @@ class Api:
                 url=shown,
             )
         return trust
+
+    def keep_below(self, url: str, parameter: str) -> None:
+        """Refuse a rendered URL of the API's own origin that is not below its base URL.
+
+        :raises ParameterError: naming the parameter.
+        """
+        if origin(url) == origin(self.base_url) and not is_below(url, self.base_url):
+            raise ParameterError(
+                f"{parameter} was rendered to a URL that is not below the base URL of the connection "
+                f"{self.conn_id!r}. Write the beginning of the URL in the DAG file if it is to be requested.",
+                parameter=parameter,
+            )
 
     def placed(self, url: str) -> str:
         """The URL to send to: a login may have moved the base URL elsewhere."""

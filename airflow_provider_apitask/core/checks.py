@@ -1,8 +1,8 @@
 """Checks of what an author wrote, cheap enough for the parsing of a DAG file.
 
 A value that Jinja still has to render, or an ``XComArg``, passes here and is checked again when
-the task runs. It may hold a secret then, in a place that is none for it, and is not quoted (see
-:func:`rendered`).
+the task runs (see :func:`rendered`). It may hold a secret then, in a place that is none for it, and is
+not quoted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "choice",
     "choices",
     "codes",
+    "conn_id",
     "flag",
     "is_open",
     "known_keys",
@@ -31,6 +32,7 @@ __all__ = [
     "rendered",
     "shown",
     "timeout",
+    "unquoted",
     "web_link",
     "words",
 ]
@@ -47,24 +49,39 @@ _SHORTEST_SECRET = 4
 _TELL_NOTHING = frozenset({"None", "True", "False"})
 
 _is_rendered: ContextVar[bool] = ContextVar("apitask_is_rendered", default=False)
+_quotes: ContextVar[bool] = ContextVar("apitask_quotes", default=True)
 
 
 @contextmanager
-def rendered(is_rendered: bool = True) -> Iterator[None]:
-    """Within this context, or a function it decorates, errors quote no value: it may come from a template.
+def rendered() -> Iterator[None]:
+    """Take every text within this context, or a function it decorates, as rendered, and quote none in errors.
 
-    :param is_rendered: False changes nothing.
+    A text with ``{{`` in it is checked like any other then: it is what a template rendered to.
     """
-    token = _is_rendered.set(is_rendered or _is_rendered.get())
+    token = _is_rendered.set(True)
     try:
-        yield
+        with unquoted():
+            yield
     finally:
         _is_rendered.reset(token)
 
 
+@contextmanager
+def unquoted(is_unquoted: bool = True) -> Iterator[None]:
+    """Within this context errors quote no value: it may come from an upstream task or a template.
+
+    :param is_unquoted: False changes nothing.
+    """
+    token = _quotes.set(_quotes.get() and not is_unquoted)
+    try:
+        yield
+    finally:
+        _quotes.reset(token)
+
+
 def quotes() -> bool:
-    """Whether errors may quote what they were given, see :func:`rendered`."""
-    return not _is_rendered.get()
+    """Whether errors may quote what they were given, see :func:`unquoted`."""
+    return _quotes.get()
 
 
 def shown(value: Any) -> str:
@@ -92,7 +109,7 @@ def _tells_nothing(value: Any) -> bool:
 def is_open(value: Any) -> bool:
     """Whether a value is known only when the task runs: a Jinja template or an XComArg."""
     if isinstance(value, str):
-        return "{{" in value or "{%" in value
+        return ("{{" in value or "{%" in value) and not _is_rendered.get()
     # A function or class that was not called is a mistake, which the checks of its parameter name.
     return value is not None and not isinstance(value, _PLAIN) and not callable(value)
 
@@ -106,6 +123,17 @@ def web_link(value: Any, parameter: str) -> None:
     if scheme is not None and scheme[1].lower() not in ("http", "https"):
         raise ParameterError(
             f"{parameter} must be a link of http or https, not {shown(value)}.", parameter=parameter
+        )
+
+
+def conn_id(value: Any) -> None:
+    """Refuse what is not the id of a connection.
+
+    :raises ParameterError: naming the parameter.
+    """
+    if not is_open(value) and not (isinstance(value, str) and value):
+        raise ParameterError(
+            f"api_conn_id must be the id of a connection, not {shown(value)}.", parameter="api_conn_id"
         )
 
 

@@ -45,13 +45,14 @@ class RequestSpec(ValueObject):
 
     :param method: HTTP method, ``GET`` by default.
     :param endpoint: path that is joined to the base URL of the connection, or an absolute URL of
-        the same origin; ``{path}`` placeholders are percent-encoded.
+        the same origin; ``{path}`` placeholders are percent-encoded. A rendered value stays below the base
+        URL and adds no query.
     :param params: query parameters; a list repeats its name, None leaves it out.
     :param headers: header fields; a list repeats its name.
     :param body: a dict or list for json; a dict for form; a dict, text or bytes for xml; text, bytes
         or a file for raw; a dict for multipart, with texts, files and dicts (parts of JSON) in it. A file is
         ``{"path": …}``, optionally with ``filename`` and ``content_type``; its path may be a URL of an object
-        storage.
+        storage. Only a ``path`` key that is written in the DAG file names a file.
     :param body_format: json, form, multipart, xml or raw.
     :param timeout: seconds, or (connect, read); by default that of the call.
     """

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.exact_json import json_text
-from airflow_provider_apitask.core.urls import is_absolute, resolve, wire_text
+from airflow_provider_apitask.core.urls import dot_segments, is_absolute, resolve, wire_text
 
 __all__ = ["Lookup", "expand", "expand_url", "is_template", "mentions", "placeholders", "replaced", "single"]
 
@@ -106,7 +106,8 @@ def expand_url(template: str, lookup: Lookup, base_url: str) -> str:
     ``{links.self}/results``, is a link of the server: it is taken as it is.
 
     :param base_url: absolute paths of the server belong to its host, not to the path of this URL.
-    :raises AnswerError: where a value is null, empty, a list or an object.
+    :raises AnswerError: if a value is null, empty, a list or an object, or has ``..`` in it that would lead
+        out of the path that the author wrote.
     """
 
     def value_of(path: str) -> str:
@@ -131,17 +132,25 @@ def expand_url(template: str, lookup: Lookup, base_url: str) -> str:
             return "/".join(map(_segment, text.strip("/").split("/")))
         return _segment(text)
 
+    def expanded(part: str) -> str:
+        url = _IN_URL.sub(filled, part)
+        if dot_segments(url) > dot_segments(_IN_URL.sub("x", part)):
+            raise AnswerError(
+                f"A value for the URL {template!r} has a '.' or '..' between slashes, which would lead to "
+                "another path than that of the endpoint. Such a value is refused."
+            )
+        return url
+
     first = _IN_URL.match(template)
     if first and first["path"]:
         text = value_of(first["path"])
         if is_absolute(text) or text.startswith("/"):
-            return _appended(resolve(text, base_url), _IN_URL.sub(filled, template[first.end() :]))
-    return _IN_URL.sub(filled, template)
+            return _appended(resolve(text, base_url), expanded(template[first.end() :]))
+    return expanded(template)
 
 
 def _segment(text: str) -> str:
-    # A server that calls a job ".." does not get the request sent elsewhere.
-    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
+    return quote(text, safe="")
 
 
 def _appended(url: str, rest: str) -> str:

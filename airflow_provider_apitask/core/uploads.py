@@ -131,7 +131,7 @@ def with_files(body: Any, body_format: str, parameter: str = "body") -> Any:
     """The body with each file that its author named as a :class:`FileRef`.
 
     To be done before placeholders are filled in: what a server answered is never taken as the name of a
-    file on this side.
+    file on this side. What templates give has passed ``core.written``.
 
     :raises ParameterError: naming what is wrong.
     """
@@ -201,10 +201,11 @@ def _part(name: str, value: Any, json_text: Callable[[Any], str]) -> Part:
         if not set(value) & {*_FILE_KEYS, *_CONTENT_KEYS}:
             value = {"content": value}
         checks.known_keys(value, where, _CONTENT_KEYS)
-        content, content_type = value.get("content"), _label(value, "content_type", where)
+        with checks.rendered():  # nothing renders a label any more: a server may have given it
+            content_type, filename = (_label(value, key, where) for key in ("content_type", "filename"))
+        content = value.get("content")
         if isinstance(content, (Mapping, list, tuple)):
             content, content_type = json_text(content), content_type or "application/json"
-        filename = _label(value, "filename", where)
         return Part(_head(name, filename, content_type), _bytes(content if content is not None else ""))
     except (TypeError, ValueError) as error:
         if isinstance(error, ParameterError):

@@ -16,8 +16,10 @@ from airflow_provider_apitask.core.errors import OriginError, ParameterError
 __all__ = [
     "Origin",
     "add_query",
+    "dot_segments",
     "has_user_info",
     "is_absolute",
+    "is_below",
     "join",
     "last_segment",
     "origin",
@@ -33,6 +35,11 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _KEEP = "%:/?#[]@!$&'()*+,;=-._~"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
+_SEPARATOR = re.compile(r"[/\\]")
+#: Stripped from a segment: some servers ignore blanks and control characters around it.
+_BLANKS = "".join(map(chr, range(0x21)))
+#: How often a path is percent-decoded to find what a chain of servers could make of it.
+_MAX_DECODINGS = 8
 #: Ends of a monitor URL that name what it tells, not the job.
 _NO_IDS = frozenset({"status", "state"})
 #: Digits of a decimal that are still written out; 1E+999999999 would fill the memory.
@@ -165,6 +172,29 @@ def wire_text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode()
     return str(value)
+
+
+def dot_segments(reference: str) -> int:
+    """Count the segments of a path that are ``.`` or ``..`` for any server on its way.
+
+    Servers and proxies decode a path more than once, take a backslash for a slash, and cut ``;parameters``
+    off a segment.
+    """
+    path = re.split("[?#]", reference, maxsplit=1)[0]
+    for _ in range(_MAX_DECODINGS):
+        if (decoded := unquote(path)) == path:
+            break
+        path = decoded
+    else:
+        return path.count("%")  # encoded too often to be a name
+    segments = (segment.partition(";")[0].strip(_BLANKS) for segment in _SEPARATOR.split(path))
+    return sum(segment in (".", "..") for segment in segments)
+
+
+def is_below(url: str, base: str) -> bool:
+    """Whether a URL of the same origin has the path of ``base``, or one below it."""
+    path, root = _parts(url).path, _parts(base).path.rstrip("/")
+    return path == root or path.startswith(f"{root}/")
 
 
 def last_segment(url: str) -> str | None:

@@ -130,6 +130,9 @@ class ApiCallDecoratedOperator(DecoratedOperator, ApiCallOperator, metaclass=Tak
     def _apply(self, returned: Mapping[str, Any], context: Context) -> None:
         """Put what the function returned in the place of the operator's parameters, rendered."""
         rendered = self.render_template(dict(returned), context)
+        more = {"body_format": self.body_format}
+        # Code of the author wrote what the function returns.
+        self.compare({**more, **returned}, {**more, **rendered})
         for name, value in {**self._chosen, **rendered}.items():
             setattr(self, name, value)
         if isinstance(self.endpoint, type(SET_DURING_EXECUTION)):

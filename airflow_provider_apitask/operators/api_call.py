@@ -22,6 +22,7 @@ from airflow_provider_apitask.operators.parameters import (
     rules_as_template,
 )
 from airflow_provider_apitask.operators.query_params import CallPartial, TakesQueryParams, renamed
+from airflow_provider_apitask.rendering import RendersRequests
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
@@ -45,7 +46,7 @@ __all__ = ["ApiCallOperator", "default_deferrable"]
 DEFAULT_MAX_XCOM_BYTES = 1024 * 1024
 
 
-class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
+class ApiCallOperator(RendersRequests, BaseOperator, metaclass=TakesQueryParams):
     """Calls an HTTP API; in async mode submits a job once, awaits it, and returns its result.
 
     Every parameter but numbers and choices is templated. ``{path}`` in the requests of ``job``
@@ -313,6 +314,7 @@ class ApiCallOperator(BaseOperator, metaclass=TakesQueryParams):
                 # Known before the connection is looked up: a kill may come meanwhile.
                 run = self._current = self._new_run(context, account)
                 run.redact(*run.call.secrets())
+                self.check_reach(run.api)
                 if taken is None:
                     run.begin()
                 else:

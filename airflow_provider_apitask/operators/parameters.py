@@ -57,12 +57,7 @@ def check_parameters(given: Mapping[str, Any], later: Collection[str] = ()) -> N
     :param later: names of those that are not known yet, being mapped.
     :raises ParameterError: naming the parameter and what is allowed.
     """
-    api_conn_id = given.get("api_conn_id", "api_default")
-    if not checks.is_open(api_conn_id) and not (isinstance(api_conn_id, str) and api_conn_id):
-        raise ParameterError(
-            f"api_conn_id must be the id of a connection, not {checks.shown(api_conn_id)}.",
-            parameter="api_conn_id",
-        )
+    checks.conn_id(given.get("api_conn_id", "api_default"))
     if given.get("endpoint") is None and "endpoint" not in later:
         raise ParameterError(
             "endpoint is missing: the path to call, such as '/jobs'; '' calls the base URL itself.",

@@ -63,7 +63,7 @@ def _renaming(init: Callable[..., None]) -> Callable[..., None]:
         else:
             kwargs = renamed(kwargs)
         # A mapped task is made while it runs, with what an upstream gave.
-        with checks.rendered("_airflow_from_mapped" in kwargs):
+        with checks.unquoted("_airflow_from_mapped" in kwargs):
             init(self, *args, **kwargs)
 
     # Airflow finds out by this attribute which constructor of a hierarchy is the outermost.

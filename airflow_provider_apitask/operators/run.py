@@ -40,6 +40,8 @@ from airflow_provider_apitask.triggers.kill import reason_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_apitask.core.api import Api
+
 __all__ = ["CallRun"]
 
 log = logging.getLogger(__name__)
@@ -107,6 +109,11 @@ class CallRun:
     def killed(self) -> bool:
         """Whether a person has ended the task: the call is not to be gone on with."""
         return self._killed is not None or self._cancelled is not None
+
+    @property
+    def api(self) -> Api:
+        """The API of the connection."""
+        return self._hook.api
 
     def transport(self) -> BlockingTransport:
         """Open a session to the API; a context manager that closes it."""

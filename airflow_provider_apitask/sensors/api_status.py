@@ -21,6 +21,7 @@ from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.kinds import Pairs, RequestLike, Text, Timeout
 from airflow_provider_apitask.links.remote_job import RemoteJobLink, push_link, wants_link
+from airflow_provider_apitask.rendering import RendersRequests
 from airflow_provider_apitask.sensors.parameters import check_target, quoting_the_author, status_request_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ __all__ = ["ApiStatusSensor"]
 _STATE_KEY = "api_job_state"
 
 
-class ApiStatusSensor(BaseSensorOperator):
+class ApiStatusSensor(RendersRequests, BaseSensorOperator):
     """Waits for a job that another task has started, and returns what the operator would have.
 
     In each way of waiting (poke, reschedule, deferrable) the same checks decide: a ``Retry-After``
@@ -50,8 +51,8 @@ class ApiStatusSensor(BaseSensorOperator):
     store; before Airflow 3.3, which has none, that window and ``job.max_polls`` begin anew with each
     poke, and ``timeout`` is what ends the wait.
 
-    :param api_conn_id: connection of type ``apitask`` or ``http``; by default that of the handle,
-        else ``api_default``.
+    :param api_conn_id: connection of type ``apitask`` or ``http``, ``api_default`` by default. A handle of
+        a job of another connection is an error.
     :param handle: what an ``ApiCallOperator`` left under the XCom key ``api_job``:
         ``start.output["api_job"]``, or a template that renders to it.
     :param job_id: id of the job if there is no handle: ``{job_id}`` in requests, and what ``job.job_id``
@@ -89,7 +90,7 @@ class ApiStatusSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        api_conn_id: str | None = None,
+        api_conn_id: str = "api_default",
         handle: Pairs = None,
         job_id: Text = None,
         status_request: RequestLike = None,
@@ -103,6 +104,7 @@ class ApiStatusSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
+        checks.conn_id(api_conn_id)
         self.api_conn_id = api_conn_id
         self.handle = handle
         self.job_id = job_id
@@ -347,8 +349,15 @@ class ApiStatusSensor(BaseSensorOperator):
         from airflow_provider_apitask.core.handle import parse_handle
         from airflow_provider_apitask.hooks.api import ApiHook
 
-        named = parse_handle(self.handle).get("api_conn_id") if self.handle is not None else None
-        conn_id = self.api_conn_id or named or ApiHook.default_conn_name
+        conn_id = self.api_conn_id
+        checks.conn_id(conn_id)
+        named = None if self.handle is None else parse_handle(self.handle).get("api_conn_id")
+        if named not in (None, conn_id):
+            raise ParameterError(
+                f"handle belongs to a job of another connection than {conn_id!r}, which this sensor uses. "
+                "Give the sensor the api_conn_id of the task that started the job.",
+                parameter="api_conn_id",
+            )
         return ApiHook(conn_id) if self._watch is None else self._watch.hook(conn_id)
 
     def _new_operation(self, hook: ApiHook, state: State, answer: Response | None = None) -> Operation:
@@ -365,6 +374,7 @@ class ApiStatusSensor(BaseSensorOperator):
             max_response_bytes=self.max_response_bytes,
         )
         hook.api.redactor.add(*call.secrets())
+        self.check_reach(hook.api)
         ledger = self._account.ledger(hook.api_conn_id) if self._account is not None else None
         return Operation(call, hook.api, with_id(state), answer=answer, jitter=random.random, ledger=ledger)
 

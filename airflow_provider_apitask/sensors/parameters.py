@@ -21,7 +21,7 @@ def quoting_the_author(init: Callable[..., None]) -> Callable[..., None]:
     @wraps(init)
     def checked(self: Any, *args: Any, **kwargs: Any) -> None:
         # Airflow's constructor of each operator sets it before it calls this one.
-        with checks.rendered(getattr(self, "_BaseOperator__from_mapped", False)):
+        with checks.unquoted(getattr(self, "_BaseOperator__from_mapped", False)):
             init(self, *args, **kwargs)
 
     return checked

@@ -34,7 +34,8 @@ with DAG("whole", schedule=None, params={"zone": "eu"}) as dag:
         wait_for_completion=False,
     )
     ApiStatusSensor(
-        task_id="wait", handle=start.output["api_job"], job=job, deferrable=True, poke_interval=0.05
+        task_id="wait", api_conn_id="api", handle=start.output["api_job"], job=job, deferrable=True,
+        poke_interval=0.05,
     )
 
 if __name__ == "__main__":

@@ -84,7 +84,12 @@ def test_a_handle_carries_them_to_a_sensor(jobs: JobServer, comms: Comms) -> Non
     value = task.execute(context_for(task))
     assert as_xcom(value) == {"job": {"id": BIG, "amount": AMOUNT}}
     waiting = ApiStatusSensor(
-        task_id="s", job=described(), handle=comms.pushed("t", HANDLE_KEY), poke_interval=0.02, timeout=60
+        task_id="s",
+        api_conn_id="api",
+        job=described(),
+        handle=comms.pushed("t", HANDLE_KEY),
+        poke_interval=0.02,
+        timeout=60,
     )
     assert as_xcom(waiting.execute(context_for(waiting, ti=TaskInstance("s")))) == IN_XCOM
     assert sent(jobs, "/result") == [f'[{AMOUNT},"{BIG}"]'], "of the id, people have the text"

@@ -93,7 +93,9 @@ def test_sensor_shows_the_link_of_the_handle(jobs: JobServer, comms: Comms, defe
     start = call(job={**FAST, "link_path": UI}, wait_for_completion=False)
     start.execute(context_for(start))
     handle = comms.pushed("t", "api_job")
-    task = ApiStatusSensor(task_id="s", handle=handle, poke_interval=0.02, deferrable=deferrable)
+    task = ApiStatusSensor(
+        task_id="s", api_conn_id="api", handle=handle, poke_interval=0.02, deferrable=deferrable
+    )
     context = context_for(task, ti=TaskInstance("s"))
     if deferrable:
         resume = deferred(task, context)

@@ -151,7 +151,7 @@ def test_a_sensor_logs_under_the_operation_of_the_job(jobs: JobServer, comms: Co
     start.execute(context_for(start))
     handle = comms.pushed("start", "api_job")
     sensor = ApiStatusSensor(
-        task_id="wait", handle=handle, job=RESULT, deferrable=True, operation_log=kept, api_conn_id=None
+        task_id="wait", handle=handle, job=RESULT, deferrable=True, operation_log=kept, api_conn_id="api"
     )
     context = context_for(sensor)
     resume = deferred(sensor, context)

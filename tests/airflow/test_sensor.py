@@ -43,7 +43,7 @@ class Store(dict[str, Any]):
 
 
 def sensor(way: str = "poke", **kwargs: Any) -> ApiStatusSensor:
-    given = {"task_id": "s", "poke_interval": 0.02, "timeout": 60, **kwargs}
+    given = {"task_id": "s", "api_conn_id": "api", "poke_interval": 0.02, "timeout": 60, **kwargs}
     return ApiStatusSensor(
         **given, **{"poke": {}, "reschedule": {"mode": way}, "deferrable": {way: True}}[way]
     )
@@ -138,16 +138,24 @@ def test_handle_as_xcom_arg_and_as_template(jobs: JobServer, handle: dict[str, A
         assert made.execute(context_for(made))["id"] == "job-1"
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("given", ["dict", "text"])
-def test_connection_of_the_handle(
-    jobs: JobServer, handle: dict[str, Any], connect: Connect, given: str
+def test_a_handle_never_chooses_the_connection(
+    jobs: JobServer, handle: dict[str, Any], connect: Connect, given: str, way: str
 ) -> None:
-    connect(jobs.url, "other")
-    made = {**handle, "api_conn_id": "other"}
-    sensor(handle=made if given == "dict" else json.dumps(made)).execute({"ti": TaskInstance("s")})
+    connect("http://127.0.0.1:1", "other")
+    of_other = {**handle, "api_conn_id": "other"}
+    task = sensor(way, handle=of_other if given == "dict" else json.dumps(of_other))
+    asked = len(jobs.requests())
+    with pytest.raises(exceptions.ParameterError, match="another connection than 'api'") as caught:
+        task.execute(context_for(task))
+    assert caught.value.data["parameter"] == "api_conn_id"
+    assert len(jobs.requests()) == asked
+    own = {name: value for name, value in handle.items() if name != "api_conn_id"}
+    assert wait(lambda: sensor(handle=own))["status"] == "succeeded"
     connect("", "unusable")
     with pytest.raises(exceptions.ConnectionFieldError, match="'unusable'"):
-        sensor(handle=handle, api_conn_id="unusable").execute({"ti": TaskInstance("s")})
+        sensor(handle=own, api_conn_id="unusable").execute({"ti": TaskInstance("s")})
 
 
 def test_job_that_is_over_needs_no_trigger(jobs: JobServer, handle: dict[str, Any]) -> None:

@@ -306,7 +306,7 @@ def test_of_a_rendered_value_the_type_alone_is_said(value: Any, said: str) -> No
 def test_rendered_holds_for_what_is_called_within_and_ends_with_it() -> None:
     @checks.rendered()
     def number(value: Any) -> Any:
-        with checks.rendered(False):
+        with checks.unquoted(False):
             return checks.number(value, "p")
 
     for _ in range(2):
@@ -315,6 +315,18 @@ def test_rendered_holds_for_what_is_called_within_and_ends_with_it() -> None:
         assert "s3cret" not in str(caught.value)
         with pytest.raises(ParameterError, match="not 's3cret'"):
             checks.number("s3cret", "p")
+
+
+def test_braces_in_what_is_rendered_are_no_template() -> None:
+    value = "{{ 7 }}\r\nX: y"
+    assert checks.is_open(value)
+    with checks.unquoted():
+        assert checks.is_open(value), "a mapped task, whose templates are rendered later"
+    with checks.rendered():
+        assert not checks.is_open(value)
+        with pytest.raises(ParameterError, match="control character"):
+            RequestSpec(headers={"X-Day": value}).checked()
+    assert RequestSpec(headers={"X-Day": value}).checked().headers == {"X-Day": value}
 
 
 @pytest.mark.parametrize("path", ["$.s3cret[?(", "$[?(@.s3cret ~ 1)]", "s3cret[", "s3cret.", ".s3cret"])

@@ -93,6 +93,8 @@ def test_encode(body: Any, body_format: str, content: bytes | None, content_type
         ([1], "multipart", "a dict"),
         ({"a": {"b": 1, "content": 2}}, "multipart", "'b'|b "),
         ({"a": {"path": "/etc/passwd"}}, "multipart", "path"),
+        ({"a": {"content": "x", "content_type": "{{ a }}\r\nX: y"}}, "multipart", "control"),
+        ({"a": {"content": "x", "filename": "{{ a }}\r\nX: y"}}, "multipart", "control"),
         ({"a": {"content": float("nan")}}, "multipart", "nan is no number"),
     ],
 )  # fmt: skip

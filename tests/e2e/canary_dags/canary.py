@@ -91,10 +91,11 @@ def canary() -> None:
     call("author_header", "basic", "/refuse/400", headers=author, query_params={"q": 1})
     started: Any = call("ok_start", "key_query", "/jobs/location", job=QUICK, wait_for_completion=False)
     handle = started.output["api_job"]
-    started >> ApiStatusSensor(task_id="ok_sensor", handle=handle, job=QUICK, deferrable=True)
+    shared: Any = {"job": QUICK, "deferrable": True}
+    started >> ApiStatusSensor(task_id="ok_sensor", api_conn_id="key_query", handle=handle, **shared)
     broken: Any = call("ok_start_failing", "session", "/jobs/fails", job=QUICK, wait_for_completion=False)
     handle = broken.output["api_job"]
-    broken >> ApiStatusSensor(task_id="sensor_fails", handle=handle, job=QUICK, deferrable=True)
+    broken >> ApiStatusSensor(task_id="sensor_fails", api_conn_id="session", handle=handle, **shared)
 
 
 #: Unexpected exceptions in a trigger, by the connection that it uses alone.

@@ -31,6 +31,7 @@ with DAG(dag_id="numbers", schedule=None):
     )
     wait = ApiStatusSensor(
         task_id="wait",
+        api_conn_id="numbers",
         job={name: value for name, value in JOB.items() if name != "job_id"},
         handle="{{ ti.xcom_pull(task_ids='start', key='api_job') }}",
         deferrable=True,
