@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.auth import ApiKeyAuth, Auth, BasicAuth, BearerAuth
+from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.origins import OriginRules
 from airflow_provider_apitask.core.urls import origin
 from airflow_provider_apitask.drivers.transport import TransportOptions
@@ -231,3 +232,15 @@ def test_a_proxy_that_refuses_a_tunnel() -> None:
         assert seen.targets == ["CONNECT h.invalid:443"]
         assert seen.server.history[0].header("Authorization") is None
         assert "pr0xy" not in texts(seen)
+
+
+@pytest.mark.parametrize("job_id", ["../../admin", "..", "%2e%2e", "..\\admin", "..;x"])
+def test_an_id_of_the_server_does_not_lead_to_another_path(job_id: str) -> None:
+    def script(server: ScriptedServer) -> None:
+        server.on("POST", "/v1/jobs", Answer(202, {"id": job_id}))
+
+    call = asynchronous("jobs", status_request="/jobs/{id}/status")
+    seen = contract(script, call, api=lambda s: make_api(f"{s.url}/v1"))
+    assert isinstance(seen.done.error, AnswerError)
+    assert "another path" in seen.done.error.message
+    assert [request.path for request in seen.server.history] == ["/v1/jobs"]
