@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import DAG, BaseOperator, task
 
 from airflow_provider_apitask import ApiCallOperator, ApiStatusSensor
+from airflow_provider_apitask.cli.dags import dag_of_call
 from airflow_provider_apitask.exceptions import ParameterError
 from tests.airflow.helpers import Connect, TaskInstance, call, context_for
 from tests.support import Answer
@@ -103,6 +104,28 @@ def test_files_of_mapped_tasks(jobs: JobServer, comms: Any, file: dict[str, str]
     with pytest.raises(ParameterError, match="names a file to send"):
         made.execute(context)
     assert len(jobs.history) == 1
+
+
+def test_defaults_of_the_dag_are_rendered_beside_what_an_upstream_returns(
+    jobs: JobServer, comms: Any
+) -> None:
+    TaskInstance("start", map_index=0).xcom_push("return_value", [{"headers": {"X-A": "{{ where }}"}}])
+    with DAG(
+        "d", schedule=None, default_args={"endpoint": "/{{ where }}", "query_params": {"a": "{{ where }}"}}
+    ):
+        start = BaseOperator(task_id="start").output
+        foreign = ApiCallOperator.partial(task_id="t", api_conn_id="api").expand_kwargs(start)
+    made, context = mapped(foreign, where="jobs")
+    assert made.execute(context) == 1
+    assert jobs.history[0].target == "/jobs?a=jobs"
+    assert jobs.history[0].header("X-A") == "{{ where }}"
+
+
+def test_what_a_command_names_counts_as_written(jobs: JobServer, file: dict[str, str]) -> None:
+    given = {"api_conn_id": "api", "endpoint": "/jobs", "body_format": "raw", "body": file}
+    _, made = dag_of_call(given)
+    assert made.execute(context_for(made)) == 1
+    assert jobs.history[0].body == b"of the worker"
 
 
 def test_what_a_decorated_function_returns_is_the_authors(jobs: JobServer, file: dict[str, str]) -> None:
