@@ -21,10 +21,12 @@ from airflow_provider_apitask.core.uploads import with_files
 from airflow_provider_apitask.core.urls import (
     Origin,
     add_query,
+    dot_segments,
     has_user_info,
     is_below,
     join,
     origin,
+    resolve,
     wire_text,
 )
 
@@ -98,11 +100,14 @@ class Api:
         return trust
 
     def keep_below(self, url: str, parameter: str) -> None:
-        """Refuse a rendered URL of the API's own origin that is not below its base URL.
+        """Refuse a rendered URL or absolute path of the API's own origin that is not below its base URL.
 
         :raises ParameterError: naming the parameter.
         """
-        if origin(url) == origin(self.base_url) and not is_below(url, self.base_url):
+        target = resolve(url, self.base_url)
+        if origin(target) != origin(self.base_url):
+            return
+        if dot_segments(url) or not is_below(target, self.base_url):
             raise ParameterError(
                 f"{parameter} was rendered to a URL that is not below the base URL of the connection "
                 f"{self.conn_id!r}. Write the beginning of the URL in the DAG file if it is to be requested.",

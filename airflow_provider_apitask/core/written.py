@@ -29,7 +29,7 @@ def check_rendered(
     """Check each request among rendered parameters against what the author wrote.
 
     :param written: the same parameters before they were rendered; what is missing was not written.
-    :returns: names and values of the endpoints that a template has made an absolute URL.
+    :returns: names and values of the URLs and absolute paths that a template has made.
     :raises ParameterError: naming the parameter.
     """
     before = written if isinstance(written, Mapping) else {}
@@ -43,6 +43,12 @@ def check_rendered(
             template = before.get(name)
             if _check_endpoint(template if isinstance(template, str) else "", value, own):
                 yield own, value
+        elif own == "job_id" and value != before.get(name) and _is_link(value):
+            yield own, value  # of a sensor: it is the URL that is polled
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, str) and (is_absolute(value) or value.startswith("/"))
 
 
 def _check_endpoint(template: str, rendered: str, parameter: str) -> bool:
@@ -81,6 +87,6 @@ def _check_file(written: Any, rendered: Any, parameter: str) -> None:
     if is_file(rendered) and not is_file(written):
         raise ParameterError(
             f"{parameter}: a rendered value names a file to send. Only a 'path' key that is written in the "
-            "DAG file does that; its value may be a template.",
+            "DAG file does that; its value may be a template. A dict that is data goes into {'content': …}.",
             parameter=parameter,
         )

@@ -185,6 +185,32 @@ def test_a_rendered_absolute_url_stays_below_the_base_url(jobs: JobServer, conne
     assert literal.execute(context_for(literal)) == 2
 
 
+@pytest.mark.parametrize("path", ["/admin/7", "{url}/admin/7", "/api/v1/../../admin", "/api/v1/%2e%2e/x"])
+def test_a_rendered_job_id_that_is_a_url_stays_below_the_base_url(
+    jobs: JobServer, connect: Connect, path: str
+) -> None:
+    connect(f"{jobs.url}/api/v1")
+    jobs.on("GET", "/api/v1/jobs/7", Answer(json={"status": "succeeded"}))
+    jobs.on("GET", "/admin/7", Answer(json={"status": "succeeded"}))
+
+    def waits(job_id: str) -> ApiStatusSensor:
+        return ApiStatusSensor(
+            task_id="s", api_conn_id="api", job_id=job_id, job={"status_path": "$.status"}, poke_interval=0.02
+        )
+
+    value = path.replace("{url}", jobs.url)
+    templated = waits("{{ params.id }}")
+    with pytest.raises(ParameterError, match="job_id was rendered to a URL that is not below the base URL"):
+        templated.execute(context_for(templated, params={"id": value}))
+    assert jobs.history == []
+    below = waits("{{ params.id }}")
+    below.execute(context_for(below, params={"id": "/api/v1/jobs/7?v=1"}))
+    if path == "/admin/7":
+        literal = waits(value)
+        literal.execute(context_for(literal))
+        assert jobs.history[-1].path == "/admin/7"
+
+
 def test_a_mapped_value_is_no_template(jobs: JobServer, comms: Any) -> None:
     """An upstream task must not read Airflow's variables through the templates of a mapped one."""
     TaskInstance("start", map_index=0).xcom_push("return_value", [{"status_request": "/x/{{ 6 * 7 }}"}])
