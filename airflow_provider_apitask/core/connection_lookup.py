@@ -41,6 +41,7 @@ class LookupAuth(Auth):
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self.renewal = api.auth.renewal
 
     def flow(self, request: Request) -> Flow:
         """Send the request; if a static credential is refused, send it once more with the one of now."""

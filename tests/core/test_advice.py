@@ -112,6 +112,13 @@ def test_a_login_page_refuses_static_credentials(response: Response, purpose: st
     assert "endpoint" not in error.message
 
 
+def test_a_login_page_in_place_of_a_csrf_token() -> None:
+    page = make_response(302, None, {"Location": "/login"})
+    error = outcome(page, csrf_url=f"{BASE}/csrf")
+    assert isinstance(error, AuthenticationError)
+    assert "No CSRF token, because the server refused the credentials" in error.message
+
+
 def test_html_at_the_path_of_the_login_page() -> None:
     page = make_response(200, b"<html><script src=app.js></script>", content_type="text/html")
     assert isinstance(outcome(page, method="GET", url="https://api.example.com/login"), AuthenticationError)

@@ -134,7 +134,8 @@ class Outcome:
         error = self.done.error
         text = repr((self.events, self.states, error, error and error.to_dict()))
         for secret in (*secrets, *self.learned):
-            assert secret not in text
+            # Shorter ones are not replaced: they would turn whole texts into asterisks.
+            assert len(secret) < 4 or secret not in text
 
 
 def perform(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
-from airflow_provider_apitask.core.auth import Exclusive
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response
 from tests.core.helpers import BASE
 
@@ -18,20 +17,20 @@ def a_request(method: str = "POST", path: str = "/jobs", **fields: Any) -> Reque
 
 
 def pump(flow: Generator[Any, Any, Any], server: Server) -> tuple[list[Any], Any]:
-    """All steps of a flow, in their order, and what it returned."""
+    """All steps of a flow, in their order, and what it returned; the connection cannot be looked up."""
     steps: list[Any] = []
     try:
         step = next(flow)
         while True:
             steps.append(step)
-            step = flow.send(None if isinstance(step, Exclusive) else server(step))
+            step = flow.send(server(step) if isinstance(step, Request) else None)
     except StopIteration as stop:
         return steps, stop.value
 
 
 def purposes(steps: list[Any]) -> list[str]:
     """Such as ``ENTER login LEAVE submit``, one word for each step."""
-    return [step.name if isinstance(step, Exclusive) else str(step.purpose) for step in steps]
+    return [str(step.purpose) if isinstance(step, Request) else step.name for step in steps]
 
 
 def requests_in(steps: list[Any], purpose: Purpose | None = None) -> list[Request]:
