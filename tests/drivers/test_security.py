@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.auth import ApiKeyAuth, Auth, BasicAuth, BearerAuth
+from airflow_provider_apitask.core.call import Call
 from airflow_provider_apitask.core.errors import AnswerError
 from airflow_provider_apitask.core.origins import OriginRules
 from airflow_provider_apitask.core.urls import origin
@@ -244,3 +245,29 @@ def test_an_id_of_the_server_does_not_lead_to_another_path(job_id: str) -> None:
     assert isinstance(seen.done.error, AnswerError)
     assert "another path" in seen.done.error.message
     assert [request.path for request in seen.server.history] == ["/v1/jobs"]
+
+
+@pytest.mark.parametrize("redirects", [False, True])
+def test_a_call_with_a_csrf_token_reads_its_result_from_an_anonymous_origin(redirects: bool) -> None:
+    """That GET needs no token; and a redirect from there back to the API gets no credentials."""
+    with ScriptedServer() as files:
+
+        def script(server: Any) -> None:
+            server.on("GET", "/jobs", Answer(200, headers={"X-CSRF-Token": "t0k"}))
+            server.on("POST", "/jobs", Answer(202, {"status": "running"}, headers={"Location": "/jobs/1"}))
+            server.on("GET", "/jobs/1", Answer(200, {"status": "done", "result": f"{files.url}/f"}))
+            server.on("GET", "/secret", lambda r: Answer(200, {"seen": r.header("Authorization")}))
+            back = Answer(302, headers={"Location": f"{server.url}/secret"})
+            files.on("GET", "/f", back if redirects else Answer(200, {"seen": None}))
+
+        def call(server: Any) -> Call:
+            made = asynchronous(result_request="{result}")
+            return Call(request=made.request, mode=made.mode, job=made.job, csrf_endpoint="")
+
+        def api(server: Any) -> Api:
+            rules = OriginRules.parse(anonymous=[files.url])
+            return make_api(server.url, BearerAuth("t0ken-1"), origins=rules)
+
+        seen = contract(script, call, api=api)
+        assert seen.done.value == {"seen": None}
+        assert all(r.header("Authorization") is None for r in files.history)
