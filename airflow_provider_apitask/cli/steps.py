@@ -50,6 +50,8 @@ class Watcher:
         self.requests = 0
         #: What the request that is not answered yet is for.
         self.under_way: Purpose | None = None
+        #: What the last request of the call was for, logins aside.
+        self.last: Purpose | None = None
         self.redactor = Redactor()
         self._view = view
         self._verbose = verbose
@@ -82,6 +84,8 @@ class Watcher:
         """Show a request."""
         self.requests += 1
         self.under_way = request.purpose
+        if request.purpose.is_of_the_call:
+            self.last = request.purpose
         url = self.redactor.url(request.url)
         text = f"{request.method} {url}"
         if (what := _PURPOSES.get(request.purpose)) is not None:

@@ -15,9 +15,11 @@ from airflow_provider_apitask.cli.given import call_parameters, json_of
 from airflow_provider_apitask.cli.output import prepared_output, quiet
 from airflow_provider_apitask.cli.running import Running
 from airflow_provider_apitask.cli.views import Step, View, view_of
-from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
+from airflow_provider_apitask.core.durable import as_waiting, may_run
+from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError, UnknownStatusError
 from airflow_provider_apitask.core.messages import Purpose
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.turn import job_name
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Context
@@ -203,6 +205,8 @@ class _TestRun:
         if self._signalled is not None:
             return self._ended(_message(error))
         text = self._watcher.redactor.text(_message(error))
+        if left := self._left(error):
+            text = f"{text.rstrip('.')}. {self._watcher.redactor.text(left)}"
         kind = type(error).__name__
         data: dict[str, Any] = {"outcome": "failed", "error": kind}
         if isinstance(error, ApiTaskError):
@@ -211,6 +215,26 @@ class _TestRun:
         # Nothing was sent: the call that was given is wrong, and not what came back.
         wrong = isinstance(error, ParameterError) and not self._requests and self._is_given
         return UNUSABLE if wrong else FAILED
+
+    def _left(self, error: Exception) -> str:
+        """Cancel a job that may still run after a failure; return what became of it, empty if none runs."""
+        run, state = getattr(self._task, "_current", None), self._state()
+        # Where its result was requested, it had ended.
+        ended = state is None or state.inline or self._watcher.last is Purpose.RESULT
+        if state is None or ended or not may_run(state):
+            return ""
+        running = f"{job_name(state)} may still be running on the server"
+        if run is None:
+            return f"{running}: a sensor does not cancel."
+        if isinstance(error, UnknownStatusError):
+            return f"{running}. It was not cancelled, as the unknown status may mean that it has ended."
+        try:
+            done = run.cancel("failure", as_waiting(state))
+        except Exception as failed:  # noqa: BLE001 - the run has failed anyway, and says why the job runs
+            return f"{running}: it could not be cancelled ({_message(failed).rstrip('.')})."
+        if done is None:
+            return f"{running}: there is no job.cancel_request. Cancel it there."
+        return _message(done.error) if done.error is not None else ""
 
     def _cancel(self) -> int:
         """End the job of a run that was interrupted."""

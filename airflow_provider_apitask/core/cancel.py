@@ -33,6 +33,7 @@ _WHY = {
     "clear": "its task was cleared",
     "timeout": "its task took longer than execution_timeout",
     "deadline": "it was not done in time",
+    "failure": "its test run failed",
 }
 
 

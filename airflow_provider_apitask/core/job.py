@@ -281,10 +281,8 @@ class AsyncJob(ValueObject):
         return None
 
     def cancels_on(self, reason: str) -> bool:
-        """Whether the job is to be cancelled for this reason, one of ``CANCEL_REASONS``."""
-        return self.cancel_request is not None and reason in (
-            CANCEL_REASONS if self.cancel_on is None else self.cancel_on
-        )
+        """Whether the job is to be cancelled for this reason, one of ``CANCEL_REASONS`` or of a test run."""
+        return self.cancel_request is not None and (self.cancel_on is None or reason in self.cancel_on)
 
     @property
     def asks_for_status(self) -> bool:

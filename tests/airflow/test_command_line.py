@@ -227,6 +227,39 @@ def test_checks_that_fail_end_it_at_once(shell: Shell, jobs: JobServer) -> None:
     assert sum(step.get("purpose") == "poll" for step in steps if step["kind"] == "request") == 1
 
 
+def test_a_failed_run_cancels_its_job(shell: Shell, jobs: JobServer) -> None:
+    jobs.on("GET", "/jobs/job-1", Answer(503))
+    steps = shell.steps(*TASK, "report", code=1)
+    assert jobs.jobs["job-1"].cancelled
+    assert steps[-1]["outcome"] == "failed"
+    assert "503" in steps[-1]["message"]
+    assert "Job job-1 is cancelled: its test run failed." in steps[-1]["message"]
+
+
+def test_a_failed_run_says_that_its_job_may_run(shell: Shell, jobs: JobServer) -> None:
+    jobs.on("GET", "/jobs/job-1", Answer(503))
+    steps = shell.steps(*TASK, "left", code=1)
+    assert (
+        "Job job-1 may still be running on the server: there is no job.cancel_request" in steps[-1]["message"]
+    )
+
+
+def test_a_job_with_an_unknown_status_is_left_alone(shell: Shell, jobs: JobServer) -> None:
+    jobs.on("GET", "/jobs/job-1", Answer(json={"id": "job-1", "status": "published"}))
+    steps = shell.steps(*TASK, "report", code=1)
+    assert "Job job-1 may still be running on the server. It was not cancelled" in steps[-1]["message"]
+    assert not jobs.requests("DELETE")
+
+
+def test_a_job_that_has_ended_is_not_cancelled(shell: Shell, jobs: JobServer) -> None:
+    """A DELETE would remove its result on many servers."""
+    jobs.on("GET", "/jobs/job-1/result", Answer(400))
+    steps = shell.steps(*TASK, "report", code=1)
+    assert steps[-1]["outcome"] == "failed"
+    assert "running" not in steps[-1]["message"]
+    assert not jobs.requests("DELETE")
+
+
 # -- a call that is given --------------------------------------------------------------------------
 
 
