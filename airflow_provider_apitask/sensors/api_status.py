@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_apitask.core.operation import Operation
     from airflow_provider_apitask.core.records import OperationRecord
     from airflow_provider_apitask.core.state import State
+    from airflow_provider_apitask.drivers.blocking import BlockingTransport
     from airflow_provider_apitask.hooks.api import ApiHook
     from airflow_provider_apitask.hooks.watching import Watch
     from airflow_provider_apitask.oplog import Account
@@ -122,6 +124,10 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
         self.operation_log = operation_log
         check_hooks(operation_log)
         self._operation: Operation | None = None
+        #: Of the operation: its redactor knows each token that the process has obtained.
+        self._kept_hook: ApiHook | None = None
+        self._sessions: ExitStack | None = None
+        self._transport: BlockingTransport | None = None
         if handle is None and not wants_link(self.job):
             self.operator_extra_links = ()  # no button that leads nowhere
         self._account: Account | None = None
@@ -137,7 +143,7 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait for the job, here or on the triggerer."""
-        with self._accounting(context):
+        with self._accounting(context), self._session():
             if not self.deferrable:
                 return super().execute(context)
             return self._guarded(lambda: self._check_and_defer(context))
@@ -149,7 +155,7 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
         """
         from airflow_provider_apitask.triggers.handover import records_of_event
 
-        with self._accounting(context, records_of_event(event)):
+        with self._accounting(context, records_of_event(event)), self._session():
             return self._guarded(lambda: self._complete(context, event, until))
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -307,7 +313,7 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
         def sleep(seconds: float) -> None:
             (wait.sleep if polled(operation.state) else time.sleep)(seconds)
 
-        with hook.transport() as transport:
+        with self._opened(hook) as transport:
             done = drive(
                 operation,
                 partial(transport.send, observe=operation.observe),
@@ -345,7 +351,33 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
                 raise AirflowSkipException(f"Skipped, as never_fail is set: {error!r}") from error
             raise
 
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        """Keep one session to the API open for all pokes of this process."""
+        with ExitStack() as sessions:
+            self._sessions = sessions
+            try:
+                yield
+            finally:
+                self._sessions = self._transport = None
+
+    @contextmanager
+    def _opened(self, hook: ApiHook) -> Iterator[BlockingTransport]:
+        if self._sessions is None:  # a poke that is called alone
+            with hook.transport() as transport:
+                yield transport
+            return
+        if self._transport is None:
+            self._transport = self._sessions.enter_context(hook.transport())
+        yield self._transport
+
     def _hook(self) -> ApiHook:
+        """Return the hook, the same for all pokes of this process."""
+        if self._kept_hook is None:
+            self._kept_hook = self._new_hook()
+        return self._kept_hook
+
+    def _new_hook(self) -> ApiHook:
         from airflow_provider_apitask.core.handle import parse_handle
         from airflow_provider_apitask.hooks.api import ApiHook
 

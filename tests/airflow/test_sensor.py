@@ -22,7 +22,7 @@ from airflow_provider_apitask import ApiStatusSensor, exceptions
 from airflow_provider_apitask.core.messages import MAX_TRIGGERER_BYTES
 from airflow_provider_apitask.triggers import resume_guard
 from tests.airflow.helpers import Comms, Connect, TaskInstance, awaited, call, context_for, deferred
-from tests.support import Answer
+from tests.support import Answer, Recorded
 from tests.support.job_server import JobServer
 
 WAYS = ("poke", "reschedule", "deferrable")
@@ -339,3 +339,66 @@ def test_upstream_that_left_no_handle(jobs: JobServer, comms: Comms) -> None:
 def test_event_of_another_version_is_final(handle: dict[str, Any]) -> None:
     with pytest.raises(AirflowFailException, match="version is 7"):
         sensor("deferrable", handle=handle).execute_complete({"ti": TaskInstance("s")}, {"version": 7})
+
+
+# -- what is kept between pokes ---------------------------------------------------------------------
+
+SESSION = {"auth_type": "session", "session_endpoint": "/login", "session_path": "$.token"}
+
+
+class Echo:
+    """An API whose tokens are good for two requests, and that repeats them in the job's message."""
+
+    def __init__(self, jobs: JobServer, connect: Connect) -> None:
+        self.tokens: list[str] = []
+        self._asked = 0
+        jobs.on("POST", "/login", self._login)
+        jobs.on("GET", "/echo/7", self._status)
+        connect(jobs.url, "echo", login="me", password="my-password", extra=SESSION)
+
+    def _login(self, request: Recorded) -> Answer:
+        self.tokens.append(f"renewed-token-{len(self.tokens)}")
+        return Answer(json={"token": self.tokens[-1]})
+
+    def _status(self, request: Recorded) -> Answer:
+        token = str(request.header("Authorization")).removeprefix("Bearer ")
+        if token != self.tokens[-1] or self._asked == 2:
+            self._asked = 0
+            return Answer(401, json={"error": "expired"})
+        self._asked += 1
+        n = len(self.tokens)
+        status = "done" if n >= 3 else "running"
+        return Answer(json={"status": status, "at": n, "message": f"seen {token}, {self._asked} of 2"})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_renewed_tokens_are_masked_in_each_poke(
+    jobs: JobServer, comms: Comms, connect: Connect, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    echo, store = Echo(jobs, connect), Store()
+    job = {"message_path": "$.message", "progress_path": "$.at"}
+    made = lambda: sensor(way, api_conn_id="echo", job_id="7", status_request="/echo/{job_id}", job=job)  # noqa: E731
+    wait(made, store=store)
+    log = capsys.readouterr().out
+    assert len(echo.tokens) >= 3
+    kept = [log, json.dumps(store), *comms.values.values()]
+    assert "seen ***" in log
+    assert [token for token in echo.tokens if any(token in text for text in kept)] == []
+
+
+def test_pokes_share_a_lookup_a_login_and_a_session(
+    jobs: JobServer, handle: dict[str, Any], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_apitask.hooks import api
+
+    lookups: list[str] = []
+    read = api.read_connection
+    monkeypatch.setattr(
+        api, "read_connection", lambda conn, learned: lookups.append(conn.conn_id) or read(conn, learned)
+    )
+    jobs.on("POST", "/login", Answer(json={"token": "one-token"}))
+    connect(jobs.url, "echo", login="me", password="my-password", extra=SESSION)
+    wait(lambda: sensor("poke", api_conn_id="echo", job_id="job-1", status_request="/jobs/{job_id}"))
+    assert lookups == ["echo"]
+    targets = [request.target for request in jobs.history]
+    assert targets == ["/login", *["/jobs/job-1"] * 3]
