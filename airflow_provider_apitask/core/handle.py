@@ -38,6 +38,7 @@ from airflow_provider_apitask.core.errors import OriginError, ParameterError
 from airflow_provider_apitask.core.portable import as_carried, pack, unpack
 from airflow_provider_apitask.core.redaction import MASK, Redactor, is_secret_name
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.storable import unsigned
 from airflow_provider_apitask.core.urls import origin
 
 __all__ = ["HANDLE_KEY", "HANDLE_VERSION", "handle_of", "parse_handle", "read_handle"]
@@ -61,7 +62,9 @@ def handle_of(state: State, api_conn_id: str) -> dict[str, Any]:
         "submitted_at": _iso(state.submitted_at),
         "deadline_at": _iso(state.deadline_at),
         "polls": state.polls,
-        "values": pack({name: value for name, value in state.values.items() if not is_secret_name(name)}),
+        "values": pack(
+            {name: unsigned(value) for name, value in state.values.items() if not is_secret_name(name)}
+        ),
         "operation_id": state.operation_id,
     }
 

@@ -17,6 +17,7 @@ from airflow_provider_apitask.core.page_request import page_request, without_bod
 from airflow_provider_apitask.core.pagination import Paging
 from airflow_provider_apitask.core.request_spec import RequestSpec
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.storable import is_masked
 from airflow_provider_apitask.core.templating import replaced
 
 __all__ = ["CANCEL_TIMEOUT", "known_value", "next_request", "polled_url"]
@@ -60,7 +61,7 @@ def next_request(call: Call, api: Api, state: State) -> Request:
         return build(spec, Purpose.POLL, lookup=lookup, url=_url_for(spec, call, api, state))
     if state.phase is Phase.FETCH and not state.inline:
         spec = call.job.result_request or RequestSpec()
-        url = state.result_url or _url_for(spec, call, api, state)
+        url = _usable(state.result_url) or _url_for(spec, call, api, state)
         return ask(spec, Purpose.RESULT, lookup=lookup, url=url)
     spec = call.job.status_request or RequestSpec()
     linked = paging is not None and call.pagination is not None and call.pagination.follows_links
@@ -69,8 +70,8 @@ def next_request(call: Call, api: Api, state: State) -> Request:
     # In its own request {status_url} can only be the URL that the server gave.
     lookup = partial(_stored_value, call, state)
     if state.phase is Phase.FETCH:
-        return ask(spec, Purpose.RESULT, lookup=lookup, url=state.status_url)
-    request = build(spec, Purpose.POLL, lookup=lookup, url=state.status_url)
+        return ask(spec, Purpose.RESULT, lookup=lookup, url=_usable(state.status_url))
+    request = build(spec, Purpose.POLL, lookup=lookup, url=_usable(state.status_url))
     return replace(request, reads_see_other=not call.job.expects_status)
 
 
@@ -113,9 +114,9 @@ def polled_url(call: Call, api: Api, state: State) -> str | None:
     """
     spec = call.job.status_request
     if spec is None or (spec.endpoint is None and state.status_url is None):
-        return state.status_url
+        return _usable(state.status_url)  # type: ignore[no-any-return]
     lookup = partial(_stored_value, call, state)
-    return api.build(spec, Purpose.POLL, lookup=lookup, url=state.status_url).url
+    return api.build(spec, Purpose.POLL, lookup=lookup, url=_usable(state.status_url)).url
 
 
 def _url_for(spec: RequestSpec, call: Call, api: Api, state: State) -> str | None:
@@ -142,6 +143,20 @@ def known_value(call: Call, api: Api, state: State, path: str) -> Any:
     return _stored_value(call, state, path)
 
 
+def _usable(value: Any) -> Any:
+    """Return what a request needs of the state, unless it was not stored.
+
+    :raises NothingToFollowError: then.
+    """
+    if is_masked(value):
+        raise NothingToFollowError(
+            "The server gave a signed URL or a credential for this job, which is not stored, so only the "
+            "process that received it can follow the job. The job may still be running. Configure "
+            "job.status_request and job.result_request with endpoints that the connection's credentials open."
+        )
+    return value
+
+
 def _stored_value(call: Call, state: State, path: str) -> Any:
     """Return the value of a ``{path}`` from the state. An id guessed from a URL comes last."""
     known = {
@@ -154,9 +169,9 @@ def _stored_value(call: Call, state: State, path: str) -> Any:
     named = path in (call.job.extract or {})
     guessed = path == "job_id" and call.job.job_id is None
     if path in state.values and (named or guessed or path not in known):
-        return state.values[path]
+        return _usable(state.values[path])
     if path in known:
-        return known[path]
+        return _usable(known[path])
     raise AnswerError(
         f"{{{path}}} has no value: nothing in the earlier answers of this call is at that path. "
         f"Known: {', '.join(sorted({*state.values, *known})) or 'nothing'}.",

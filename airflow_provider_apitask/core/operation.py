@@ -55,6 +55,7 @@ from airflow_provider_apitask.core.poll import read_poll
 from airflow_provider_apitask.core.reconcile import not_reconciled, read_reconcile
 from airflow_provider_apitask.core.result import read_result, take_result
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.storable import secret_paths
 from airflow_provider_apitask.core.submit import read_submit
 from airflow_provider_apitask.core.turn import Move, Turn, failed, handle_data
 
@@ -348,7 +349,15 @@ class Operation:
         """Take out of what is kept of an answer what the server repeated of the credentials (rule 18)."""
         redactor, old, state = self.api.redactor, self.state, move.state
         if (state.job_id, state.values) != (old.job_id, old.values):
-            state = replace(state, job_id=redactor.kept(state.job_id), values=redactor.kept(state.values))
+            known = old.values
+            values = {
+                name: value if name in known and known[name] == value else redactor.kept(value)
+                for name, value in state.values.items()
+            }
+            state = replace(state, job_id=redactor.kept(state.job_id), values=values)
+            for path in secret_paths(self.call.job):
+                if isinstance(secret := values.get(path), str):
+                    redactor.learn(secret)
         job = self.call.job
         for name, request in (("status_url", job.status_request), ("result_url", job.result_request)):
             url = getattr(state, name)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
+from urllib.parse import unquote_plus
 
 from airflow_provider_apitask.core import checks
 from airflow_provider_apitask.core.errors import ParameterError
@@ -26,6 +27,10 @@ BODY_FORMATS: dict[str, str | None] = {
 }
 #: Those that a file can be a part of.
 _WITH_FILES = ("multipart", "raw")
+
+_WORD = re.compile(r"[A-Za-z][a-z]*")
+#: A number below it is a count or a choice, and not a credential.
+_SMALL_NUMBER = 1000
 
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # RFC 9110 §9.1, less its punctuation
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
@@ -130,29 +135,48 @@ class RequestSpec(ValueObject):
             yield from placeholders(part)
 
     def secrets(self) -> Iterator[str]:
-        """The credentials that the author put into the request: a server may repeat them."""
-        for part in (self.headers, self.params, self.body):
-            yield from _secrets_in(part)
+        """Return the credentials that the author put into the request: a server may repeat them."""
+        for _, text in self.credentials():
+            # With its scheme, and without: "Bearer abc".
+            yield from (text, text.rpartition(" ")[2])
+
+    def credentials(self) -> Iterator[tuple[str, str]]:
+        """Return what stands under the name of a credential: field, such as ``body.auth.token``, and text."""
+        endpoint = self.endpoint if isinstance(self.endpoint, str) else ""
+        query = [pair.partition("=") for pair in endpoint.partition("?")[2].partition("#")[0].split("&")]
+        parts = {
+            "headers": self.headers,
+            "params": self.params,
+            "body": self.body,
+            "endpoint": [{unquote_plus(name): unquote_plus(value)} for name, _, value in query],
+        }
+        for part, value in parts.items():
+            yield from _credentials_in(value, part)
 
 
-def _secrets_in(value: Any) -> Iterator[str]:
-    """The texts in a (nested) value under names of credentials."""
+def _credentials_in(
+    value: Any, field: str, named: bool = False, below: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Return the texts and long numbers in a (nested) value that are credentials by their names.
+
+    :param named: whether the name of the value is that of a credential.
+    :param below: whether one above it is: then a word, such as ``basic``, is not a credential.
+    """
     from airflow_provider_apitask.core.redaction import is_credential_name
 
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _secrets_in(item)
-    if not isinstance(value, Mapping):
-        return
-    for name, item in value.items():
-        if not is_credential_name(str(name)):
-            yield from _secrets_in(item)
-            continue
-        for given in item if isinstance(item, (list, tuple)) else (item,):
-            text = given.decode(errors="replace") if isinstance(given, bytes) else given
-            if isinstance(text, str):
-                # With its scheme, and without: "Bearer abc".
-                yield from (text, text.rpartition(" ")[2])
+            yield from _credentials_in(item, field, named, below)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            is_named = is_credential_name(str(name)) or (named and str(name).startswith("#"))
+            yield from _credentials_in(item, f"{field}.{name}", is_named, below or is_named)
+    elif below and isinstance(value, (str, bytes)):
+        text = value.decode(errors="replace") if isinstance(value, bytes) else value
+        if named or not _WORD.fullmatch(text):
+            yield field, text
+    elif named and isinstance(value, int) and abs(value) >= _SMALL_NUMBER:
+        yield field, str(value)
 
 
 def has_control(text: str) -> bool:

@@ -343,7 +343,7 @@ class ApiCallOperator(RendersRequests, BaseOperator, metaclass=TakesQueryParams)
                 run.poll_before_deferral(transport)
             run.called_back(transport)
             waits = run.state.phase.waiting and not run.state.needs_worker
-            if defers and waits and not run.killed:
+            if defers and waits and not run.killed and not run.stays:
                 self._defer(run)
         try:
             value = run.finish(transport)

@@ -14,6 +14,7 @@ from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.pagination import Pagination
 from airflow_provider_apitask.core.retry import RetryPolicy
 from airflow_provider_apitask.core.status_codes import parse_codes
+from airflow_provider_apitask.core.storable import refuse_stored_secrets
 from airflow_provider_apitask.core.validation import ResponseValidation
 from airflow_provider_apitask.operators.idempotency import idempotency_of
 from airflow_provider_apitask.operators.parameters import (
@@ -24,7 +25,6 @@ from airflow_provider_apitask.operators.parameters import (
     rejected_of,
     request_of,
 )
-from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
 
 if TYPE_CHECKING:
     from airflow_provider_apitask.core.callback_spec import Callback
@@ -45,7 +45,7 @@ def build_call(given: Mapping[str, Any], context: Any) -> Call:
     job = AsyncJob.parse(given["job"]).compiled()
     callback, seed, url = _callback_of(given, context, job)
     if given["mode"] == "async" and given["deferrable"] and given["wait_for_completion"]:
-        refuse_stored_secrets(job)
+        refuse_stored_secrets(job, csrf_endpoint_of(given))
     request = request_of(given)
     rules, pages = given["response_validation"], given["pagination"]
     return Call(

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_apitask.core.durable import Record, is_notable
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.state import State
+from airflow_provider_apitask.core.storable import storable
 from airflow_provider_apitask.triggers.handover import plain_json
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_apitask.core.job import AsyncJob
 
 __all__ = ["RECORD_KEY", "Journal"]
 
@@ -25,10 +28,12 @@ class Journal:
     """Reads and writes the record of one task instance.
 
     :param context: of the task.
+    :param job: that the call follows.
     :param eager: record the state before anything is sent too.
     """
 
-    def __init__(self, context: Context, *, eager: bool = True) -> None:
+    def __init__(self, context: Context, job: AsyncJob, *, eager: bool = True) -> None:
+        self._job = job
         ti: Any = context["ti"]
         # Airflow raises the number of tries when a user clears the task, and at no other time.
         self.generation = int(getattr(ti, "max_tries", 0) or 0)
@@ -91,6 +96,7 @@ class Journal:
 
     def _write(self, state: State) -> None:
         if self._store is not None:
-            record = Record(generation=self.generation, state=state, cleared=self._cleared)
+            kept = storable(state, self._job)
+            record = Record(generation=self.generation, state=kept, cleared=self._cleared)
             self._store.set(RECORD_KEY, plain_json(record.to_dict()))
         self._written = state

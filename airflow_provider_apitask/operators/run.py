@@ -26,6 +26,7 @@ from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.messages import Failure, NetworkFailure, Purpose, Request, Response
 from airflow_provider_apitask.core.operation import Done, Inbound, Operation
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.storable import storable
 from airflow_provider_apitask.drivers.blocking import BlockingTransport, BriefWait, drive
 from airflow_provider_apitask.drivers.body import Sink
 from airflow_provider_apitask.hooks.api import ApiHook
@@ -178,12 +179,25 @@ class CallRun:
         self._drive(transport, lambda state: wait.over or not state.phase.waiting, wait.sleep)
 
     def called_back(self, transport: BlockingTransport) -> None:
-        """Take the callbacks that have come, and confirm them by one check where the job can be asked for."""
-        if self._callbacks is None or not self._callbacks.take(self.operation, self._report):
+        """Take the callbacks that have come, and confirm them by one poll if the job can be polled."""
+        taken = self._callbacks is not None and self._callbacks.take(self.operation, self._report)
+        if not taken and not self._resumed:  # what the trigger received may not be stored
             return
         polls = self.state.polls
         waits = alone(self.call, self.state)
         self._drive(transport, lambda state: waits or not state.phase.waiting or state.polls > polls)
+
+    @property
+    def stays(self) -> bool:
+        """Whether only this process can follow the job, as what it received is not stored; says so."""
+        if storable(self.state, self.call.job) == self.state:
+            return False
+        log.warning(
+            "The server gave a signed URL or a credential for this job. It is not stored, so the task waits "
+            "on the worker instead of deferring. To free the worker slot, configure job.status_request and "
+            "job.result_request with endpoints that the connection's credentials open."
+        )
+        return True
 
     def finish(self, transport: BlockingTransport) -> Any:
         """Run until the end and return the result.
@@ -307,7 +321,7 @@ class CallRun:
     def _new_journal(self) -> Journal | None:
         """Return the journal of a call that a later try can resume or must not repeat; None for any other."""
         call = self.call
-        journal = Journal(self._context, eager=call.mode is Mode.ASYNC)
+        journal = Journal(self._context, call.job, eager=call.mode is Mode.ASYNC)
         stores_pages = self._storing is not None and call.pagination is not None
         # Writing takes time, and without retries only a Clear follows, which sends the request anyway.
         needed = call.mode is Mode.ASYNC or stores_pages or (self._sent_once and journal.generation > 0)

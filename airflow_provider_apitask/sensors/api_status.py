@@ -232,7 +232,7 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
         """Poll for ``job.defer_after`` seconds, at least once, then defer."""
         import time
 
-        from airflow_provider_apitask.triggers.handover import refuse_stored_secrets
+        from airflow_provider_apitask.core.storable import refuse_stored_secrets, storable
 
         hook = self._hook()
         operation = self._new_operation(hook, self._state())
@@ -241,6 +241,10 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
         value = self._advance(context, hook, operation, min(operation.call.job.defer_after, self.timeout))
         if not operation.state.phase.waiting:
             return self._finish(context, hook, operation, value, until)
+        if storable(operation.state, operation.call.job) != operation.state:
+            self.log.warning("The server gave a signed URL, which is not stored: waiting on the worker.")
+            self._operation = operation
+            return super().execute(context)
         return self._defer(hook, operation, until)
 
     def _finish(
@@ -283,6 +287,8 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
             self.deferrable, self._operation = False, operation
             return super().execute(context)
         value = self._advance(context, hook, operation)
+        if operation.state.phase.waiting:  # polled once more for a URL that is not stored
+            return self._defer(hook, operation, until)
         return self._finish(context, hook, operation, value, until)
 
     def _accounting(self, context: Context, records: Iterable[OperationRecord] = ()) -> Account:
@@ -465,11 +471,13 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
 
     def _store_state(self, context: Context, state: State) -> None:
         """Keep the failing checks counted between pokes that run in processes of their own."""
+        from airflow_provider_apitask.core.storable import storable
         from airflow_provider_apitask.triggers.handover import plain_json
 
         store = context.get("task_state_store") if self.reschedule else None
         if store is not None:
-            record = {"try_number": context["ti"].try_number, "state": plain_json(state.to_dict())}
+            kept = storable(state, self._operation.call.job) if self._operation is not None else state
+            record = {"try_number": context["ti"].try_number, "state": plain_json(kept.to_dict())}
             store.set(_STATE_KEY, record)
 
     def _report(self, event: Event) -> None:

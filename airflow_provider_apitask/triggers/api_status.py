@@ -16,6 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_apitask.core.checks import rendered
 from airflow_provider_apitask.core.errors import ApiTaskError, ConnectionFieldError
 from airflow_provider_apitask.core.state import Phase, State
+from airflow_provider_apitask.core.storable import storable
 from airflow_provider_apitask.oplog import aemit, triggerer
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class ApiStatusTrigger(BaseTrigger):
 
         return cls(
             api_conn_id=api_conn_id,
-            state=plain_json(state.to_dict()),
+            state=plain_json(storable(state, call.job).to_dict()),
             job=plain_json(pack(replace(call.job, reconcile=None).to_dict())),
             timeout=plain_json(call.timeout),
             csrf_endpoint=call.csrf_endpoint,
@@ -155,6 +156,8 @@ class ApiStatusTrigger(BaseTrigger):
         records = self._ledger.take() if self._ledger is not None else []
         if self._ledger is not None:
             triggerer.ended(self._ledger, records)
+        if self._operation is not None:
+            state = storable(state, self._operation.call.job)
         left = self._progress is not None and self._progress.left
         yield TriggerEvent(event_of(state, left, records))
 

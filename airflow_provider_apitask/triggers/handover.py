@@ -19,7 +19,7 @@ from airflow_provider_apitask.core.errors import ApiTaskError, ParameterError
 from airflow_provider_apitask.core.messages import Headers, Response
 from airflow_provider_apitask.core.portable import as_carried
 from airflow_provider_apitask.core.records import OperationRecord
-from airflow_provider_apitask.core.redaction import Redactor, is_credential_name, is_secret_name
+from airflow_provider_apitask.core.redaction import Redactor, is_secret_name
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.urls import wire_text
 from airflow_provider_apitask.links.remote_job import LINK_KEY
@@ -29,7 +29,6 @@ from airflow_provider_apitask.triggers.xcom import aset_xcom, xcom_key
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_apitask.core.job import AsyncJob
 
 __all__ = [
     "ANSWER_KEY",
@@ -41,7 +40,6 @@ __all__ = [
     "push_answer",
     "push_link",
     "records_of_event",
-    "refuse_stored_secrets",
     "state_of_event",
     "take_event",
     "woken_event",
@@ -159,30 +157,6 @@ def for_xcom(value: Any) -> Any:
             digits if len(digits) <= _LONGEST_NUMBER else f"{digits[:_LONGEST_NUMBER]}…",
         )
     return carried
-
-
-def refuse_stored_secrets(job: AsyncJob) -> None:
-    """Refuse a job whose requests carry credentials that would be stored with the trigger.
-
-    :raises ParameterError: naming the request and the field; its value stays out of the message.
-    """
-    requests = {
-        "status_request": job.status_request,
-        "error_request": job.error_request,
-        "result_request": job.result_request,
-        "cancel_request": job.cancel_request,
-    }
-    for parameter, request in requests.items():
-        for part in ("headers", "params"):
-            fields = getattr(request, part, None)
-            for name in fields if isinstance(fields, Mapping) else ():
-                if is_credential_name(str(name)):
-                    raise ParameterError(
-                        f"job.{parameter}.{part}: {name} looks like a credential, and would be stored in "
-                        "Airflow's database while the task is deferred. Put it into the connection, or set "
-                        "deferrable=False.",
-                        parameter=f"job.{parameter}.{part}",
-                    )
 
 
 async def push_answer(task_instance: Any, response: Response, redactor: Redactor) -> bool:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_apitask.core.errors import ApiTaskError
 from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.state import State
+from airflow_provider_apitask.core.storable import is_masked, storable
 from airflow_provider_apitask.triggers.xcom import aget_xcom, aset_xcom
 
 __all__ = ["PROGRESS_KEY", "Progress"]
@@ -58,6 +60,8 @@ class Progress:
             log.warning("What was kept of the job could not be asked for: %r", error)
             return state
         self.left = True
+        if is_masked(found.status_url):
+            found = replace(found, status_url=state.status_url)
         self._kept = self._notable(found)
         return found
 
@@ -68,7 +72,9 @@ class Progress:
             return
         self._kept = notable
         try:
-            await aset_xcom(PROGRESS_KEY, {"since": self._since, "state": state.to_dict()}, self._ti)
+            await aset_xcom(
+                PROGRESS_KEY, {"since": self._since, "state": storable(state, self._job).to_dict()}, self._ti
+            )
         except Exception as error:  # noqa: BLE001 - the job runs: it is waited for all the same
             log.warning("Where the job stands could not be kept for a restart of the triggerer: %r", error)
             return
