@@ -96,12 +96,11 @@ class Built:
 
         :raises ParameterError: where it holds a credential in plain, or what is no JSON.
         """
-        request = RequestSpec(
-            params=parameters.get("query_params"),
-            headers=parameters.get("headers"),
-            body=parameters.get("body"),
-        )
-        if any(not checks.is_open(secret) and "{{" not in secret for secret in _shown(request)):
+        job = parameters.get("job")
+        requests = job.values() if isinstance(job, Mapping) else ()
+        given = [_request({**parameters, "params": parameters.get("query_params")})]
+        given += [_request(request) for request in requests if isinstance(request, Mapping)]
+        if any(not checks.is_open(text) for request in given for _, text in request.credentials()):
             raise ParameterError(
                 "The function of @task.api_call returned a credential, and what it returns is stored while "
                 "its job is waited for. Put the credential into the connection, or return a template for it "
@@ -124,8 +123,6 @@ class Built:
             self._ti.xcom_push(key=_KEY, value=kept)
 
 
-def _shown(request: RequestSpec) -> list[str]:
-    """The credentials in a request, without what stands in the scheme of one: ``Bearer {{ … }}``."""
-    found = [secret for secret in request.secrets() if secret]
-    templates = [secret for secret in found if checks.is_open(secret)]
-    return [secret for secret in found if not any(secret in template for template in templates)]
+def _request(given: Mapping[str, Any]) -> RequestSpec:
+    fields: dict[str, Any] = {name: given.get(name) for name in ("endpoint", "params", "headers", "body")}
+    return RequestSpec(**fields)

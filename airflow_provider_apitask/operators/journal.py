@@ -28,11 +28,11 @@ class Journal:
     """Reads and writes the record of one task instance.
 
     :param context: of the task.
-    :param job: that the call follows.
+    :param job: that the call follows; None to read alone.
     :param eager: record the state before anything is sent too.
     """
 
-    def __init__(self, context: Context, job: AsyncJob, *, eager: bool = True) -> None:
+    def __init__(self, context: Context, job: AsyncJob | None = None, *, eager: bool = True) -> None:
         self._job = job
         ti: Any = context["ti"]
         # Airflow raises the number of tries when a user clears the task, and at no other time.
@@ -96,7 +96,7 @@ class Journal:
 
     def _write(self, state: State) -> None:
         if self._store is not None:
-            kept = storable(state, self._job)
+            kept = state if self._job is None else storable(state, self._job)
             record = Record(generation=self.generation, state=kept, cleared=self._cleared)
             self._store.set(RECORD_KEY, plain_json(record.to_dict()))
         self._written = state

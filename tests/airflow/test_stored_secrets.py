@@ -59,7 +59,7 @@ class Signing:
         return Answer(json=RESULT) if good else Answer(403)
 
 
-JOB = {**FAST, "result_request": "{at}"}
+JOB = {**FAST, "defer_after": 0, "result_request": "{at}"}
 
 
 @pytest.fixture
