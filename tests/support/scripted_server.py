@@ -122,7 +122,7 @@ class ScriptedServer:
             return [r for r in self.history if method in (None, r.method) and path in (None, r.path)]
 
     def wait_for(
-        self, count: int, method: str | None = None, path: str | None = None, timeout: float = 5.0
+        self, count: int, method: str | None = None, path: str | None = None, timeout: float = 60.0
     ) -> None:
         """Block until ``count`` such requests arrived; TimeoutError after ``timeout`` seconds."""
         with self._arrived:
