@@ -73,6 +73,7 @@ XML = "application/xml"
 CASES = {
     "object names, 30 MiB": Case(lambda: names(30 * MIB)),
     "object names, 1 MiB": Case(lambda: names(FITTING)),
+    "50,000 object names, 540 KiB": Case(lambda: names(49_990 * 11)),
     "object names, 256 KiB": Case(lambda: names(MIB // 4)),
     "lists, 1 MiB": Case(lambda: in_list(b"[]", FITTING)),
     "objects, 1 MiB": Case(lambda: in_list(b"{}", FITTING)),
@@ -98,7 +99,7 @@ CASES = {
         lambda: gzip.compress(bytes(MIB)) * 1024, headers={"Content-Encoding": "gzip"}
     ),
     "60 jobs, 30 MiB each": Case(lambda: names(30 * MIB), jobs=60),
-    "60 jobs, 1 MiB each": Case(lambda: names(FITTING), jobs=60),
+    "60 jobs, 540 KiB each": Case(lambda: names(49_990 * 11), jobs=60),
 }
 
 

@@ -67,6 +67,13 @@ _BRIEF = 200
 #: Longest value of an answer that is kept for later requests, bytes of JSON: it goes into a
 #: database row while the task is deferred.
 _LARGEST_VALUE = 64 * 1024
+#: Values of a JSON document that a triggerer reads: parsing them holds the interpreter for up to 40 ms.
+MAX_PARSED_NODES = 50_000
+#: Values, or elements and attributes of XML, that a filter, ``..`` or an XPath searches there: some visit
+#: each node for each other one, which takes seconds for 20,000.
+MAX_SEARCHED_NODES = 20_000
+#: Of these there is about one for each value of JSON.
+_JSON_NODES = b"{[,"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +104,18 @@ class Reading:
     """One answer, its JSON or XML parsed once and only when it is needed.
 
     :param redact: takes the connection's secrets out of what is quoted from the body.
-    :param max_nodes: values, elements and attributes of a document at most, for a path that can visit all of
-        them; None for no limit.
+    :param bounded: whether a triggerer reads it, which leaves documents of many values to a worker.
     """
 
-    __slots__ = ("_document", "_max_nodes", "_not_json", "_not_xml", "_redact", "_xml", "request", "response")
+    __slots__ = ("_bounded", "_document", "_not_json", "_not_xml", "_redact", "_xml", "request", "response")
 
     def __init__(
-        self, request: Request, response: Response, redact: Redact, max_nodes: int | None = None
+        self, request: Request, response: Response, redact: Redact, *, bounded: bool = False
     ) -> None:
         self.request = request
         self.response = response
         self._redact = redact
-        self._max_nodes = max_nodes
+        self._bounded = bounded
         self._document: Any = MISSING
         self._not_json: AnswerError | None = None
         self._xml: Any = MISSING
@@ -117,8 +123,12 @@ class Reading:
 
     @property
     def document(self) -> Any:
-        """The body as JSON, None where it is empty or no JSON."""
+        """The body as JSON, None where it is empty or no JSON.
+
+        :raises ResponseTooLargeError: if it has too many values for a triggerer.
+        """
         if self._document is MISSING:
+            self._refuse_large(MAX_PARSED_NODES)
             try:
                 self._document = parse_json(self.response)
             except AnswerError as error:
@@ -127,7 +137,7 @@ class Reading:
 
     def of(self, document: Any) -> Reading:
         """A part of the answer, read as if it were the whole."""
-        part = Reading(self.request, self.response, self._redact, self._max_nodes)
+        part = Reading(self.request, self.response, self._redact, bounded=self._bounded)
         part._document = document
         return part
 
@@ -151,18 +161,17 @@ class Reading:
     def document_for(self, path: str) -> Any:
         """What a path reads: the XML for an XPath, else the JSON.
 
-        :raises ResponseTooLargeError: if the path could visit more than ``max_nodes`` of it.
+        :raises ResponseTooLargeError: if a triggerer cannot follow the path in so large a document.
         """
-        if self._max_nodes is not None and walks(path):
-            marks = b"<=" if is_xpath(path) else b"{[,"
-            if sum(self.response.body.count(mark) for mark in marks) > self._max_nodes:
-                raise ResponseTooLargeError(
-                    f"{self.shown} with more than {self._max_nodes} values, which a triggerer does not "
-                    f"search for {path!r}",
-                    **self.data,
-                    looked_for=path,
-                )
+        if walks(path):
+            self._refuse_large(MAX_SEARCHED_NODES, b"<=" if is_xpath(path) else _JSON_NODES)
         return self.xml if is_xpath(path) else self.document
+
+    def _refuse_large(self, most: int, marks: bytes = _JSON_NODES) -> None:
+        if self._bounded and sum(map(self.response.body.count, marks)) > most:
+            raise ResponseTooLargeError(
+                f"{self.shown} with more than {most} values, which is too much for a triggerer", **self.data
+            )
 
     @property
     def excerpt(self) -> str:

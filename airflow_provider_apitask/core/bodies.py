@@ -38,7 +38,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9]")
 _CODECS = {_NOT_IN_NAMES.sub("", name): name for name in _CHARSETS} | {"windows31j": "cp932"}
 #: Decoded at a time, bytes: with ``errors="replace"`` some codecs take a second for 1 MiB of invalid bytes,
 #: and other threads run only between two calls.
-_DECODED_BYTES = 32 * 1024
+_DECODED_BYTES = 16 * 1024
 #: Byte order marks; the one of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

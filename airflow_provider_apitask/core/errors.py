@@ -135,7 +135,7 @@ class AnswerError(ApiTaskError):
     kind = "answer"
 
 
-class ResponseTooLargeError(AnswerError):
+class ResponseTooLargeError(ApiTaskError):
     """A response is too large for a triggerer; a worker reads it."""
 
     kind = "response_too_large"

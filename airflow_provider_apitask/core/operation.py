@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -59,7 +60,7 @@ from airflow_provider_apitask.core.storable import secret_paths
 from airflow_provider_apitask.core.submit import read_submit
 from airflow_provider_apitask.core.turn import Move, Turn, failed, handle_data
 
-__all__ = ["Done", "Inbound", "Operation", "Send", "Step", "Wait"]
+__all__ = ["Done", "Effort", "Inbound", "Operation", "Send", "Step", "Wait"]
 
 #: What a driver can tell: an answer, none, or that the core itself refused to go on.
 Inbound = Response | NetworkFailure | ApiTaskError
@@ -92,6 +93,18 @@ class Done:
 
 
 Step = Send | Wait | Done
+
+
+class Effort(Enum):
+    """How much work it is to read a response."""
+
+    #: An event loop can do it.
+    LITTLE = "little"
+    #: Parsing a long body.
+    PARSE = "parse"
+    #: Following more than plain paths, or searching by patterns.
+    SEARCH = "search"
+
 
 #: When to look again at what waits for a callback alone, and has no deadline, seconds.
 _LONG = 3600.0
@@ -265,11 +278,13 @@ class Operation:
         self._account(self._sent, inbound, now, before)
         return event
 
-    def is_quickly_read(self, inbound: Inbound) -> bool:
-        """Return whether an event loop can read a response itself: a short one, by plain paths alone."""
+    def effort(self, inbound: Inbound) -> Effort:
+        """Return how much work it is to read a response."""
         if not isinstance(inbound, Response):
-            return True
-        return len(inbound.body) <= _MAX_LOOP_BYTES and self.call.job.follows_plain_paths
+            return Effort.LITTLE
+        if not self.call.job.follows_plain_paths:
+            return Effort.SEARCH
+        return Effort.LITTLE if len(inbound.body) <= _MAX_LOOP_BYTES else Effort.PARSE
 
     def judging(self, inbound: Inbound, now: float) -> Callable[[], Move]:
         """Return what reads a response: it changes nothing, so that any thread may call it.

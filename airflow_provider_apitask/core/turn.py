@@ -13,7 +13,7 @@ from airflow_provider_apitask.core.advice import with_remedy
 from airflow_provider_apitask.core.answers import Reading
 from airflow_provider_apitask.core.api import Api
 from airflow_provider_apitask.core.call import Call
-from airflow_provider_apitask.core.errors import ApiTaskError
+from airflow_provider_apitask.core.errors import ApiTaskError, ResponseTooLargeError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
 from airflow_provider_apitask.core.problem import describe
@@ -21,10 +21,6 @@ from airflow_provider_apitask.core.retry import retry_after
 from airflow_provider_apitask.core.state import Phase, State
 from airflow_provider_apitask.core.status import StatusWords
 from airflow_provider_apitask.core.status_codes import code_in
-
-#: Nodes of a document that a filter, ``..`` or an XPath is followed through in a triggerer: some visit each
-#: node for each other one, which takes 1.5 s for 20,000 nodes.
-MAX_TRIGGERER_NODES = 20_000
 
 __all__ = ["Move", "Turn", "ended", "failed", "handle_data", "job_error", "job_name"]
 
@@ -70,7 +66,7 @@ class Turn:
     def described(self) -> str:
         """What was tried and what came back: one sentence without its full stop."""
         redact = self.api.redactor.text
-        said = describe(self.request, self.inbound, redact, lambda response: self.reading(response).document)
+        said = describe(self.request, self.inbound, redact, self._document)
         return with_remedy(said, self.request, self.inbound, self.api)
 
     @property
@@ -78,12 +74,18 @@ class Turn:
         """Seconds that the server asked to wait, None where it did not."""
         return retry_after(self.inbound.headers, self.now) if isinstance(self.inbound, Response) else None
 
+    def _document(self, response: Response) -> Any:
+        try:
+            return self.reading(response).document
+        except ResponseTooLargeError:
+            return None
+
     def reading(self, response: Response) -> Reading:
         """Return the reading of a response, the same one each time."""
         reading = self._readings.get(id(response))
         if reading is None:
-            most = MAX_TRIGGERER_NODES if self.call.for_triggerer else None
-            reading = Reading(self.request, response, self.api.redactor.text, most)
+            bounded = self.call.for_triggerer
+            reading = Reading(self.request, response, self.api.redactor.text, bounded=bounded)
             self._readings[id(response)] = reading
         return reading
 

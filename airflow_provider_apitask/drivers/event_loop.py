@@ -21,7 +21,7 @@ from airflow_provider_apitask.core.errors import ConnectionFieldError
 from airflow_provider_apitask.core.events import Event
 from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import NetworkFailure, Request, Response
-from airflow_provider_apitask.core.operation import Done, Inbound, Operation, Wait
+from airflow_provider_apitask.core.operation import Done, Effort, Inbound, Operation, Wait
 from airflow_provider_apitask.core.retry import may_resend, may_reuse_connection
 from airflow_provider_apitask.core.state import State
 from airflow_provider_apitask.core.uploads import Upload
@@ -76,8 +76,8 @@ async def _exchanged(
     """Send a request and read what comes; what takes long is read in a thread."""
     with leased():
         inbound, now = await send(request), clock()
-        judge = operation.judging(inbound, now)
-        move = judge() if operation.is_quickly_read(inbound) else await off_loop(judge)
+        judge, effort = operation.judging(inbound, now), operation.effort(inbound)
+        move = judge() if effort is Effort.LITTLE else await off_loop(judge, effort)
         return operation.settle(move, inbound, now)
 
 

@@ -192,13 +192,14 @@ class ApiEventTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Fire for each answer that is news."""
+        from airflow_provider_apitask.core.operation import Effort
         from airflow_provider_apitask.drivers.off_loop import off_loop
 
         await asyncio.to_thread(self._watch.compiled)
         fired = await self._stored_mark()
         async for look in shared_stream:
             try:
-                mark, payload = await off_loop(partial(self._news, look))
+                mark, payload = await off_loop(partial(self._news, look), Effort.SEARCH)
                 failed = look.failed
             except ApiTaskError as error:
                 log.warning("%s. The response was not compared with fire_when.", error.message.rstrip("."))
@@ -289,6 +290,7 @@ def _request(asked: dict[str, Any]) -> RequestSpec:
 async def _look(pool: Any, asked: dict[str, Any]) -> tuple[Look | None, float | None, str | None]:
     """Ask once: the answer if it can be looked at, the wait the server asked for, and why it failed."""
     from airflow_provider_apitask.core.messages import Purpose, Response
+    from airflow_provider_apitask.core.operation import Effort
     from airflow_provider_apitask.core.problem import describe
     from airflow_provider_apitask.drivers.off_loop import off_loop
 
@@ -305,7 +307,7 @@ async def _look(pool: Any, asked: dict[str, Any]) -> tuple[Look | None, float | 
         return None, None, inbound.redacted(api.redactor).message
     if not isinstance(inbound, Response):
         return None, None, describe(request, inbound, api.redactor.text)
-    return await off_loop(partial(_read, request, inbound, api, time.time()))
+    return await off_loop(partial(_read, request, inbound, api, time.time()), Effort.PARSE)
 
 
 def _read(
@@ -315,10 +317,9 @@ def _read(
     from airflow_provider_apitask.core.answers import Reading
     from airflow_provider_apitask.core.problem import describe
     from airflow_provider_apitask.core.retry import is_passing, retry_after
-    from airflow_provider_apitask.core.turn import MAX_TRIGGERER_NODES
 
     wait = retry_after(inbound.headers, now)
-    reading = Reading(request, inbound, api.redactor.text, MAX_TRIGGERER_NODES)
+    reading = Reading(request, inbound, api.redactor.text, bounded=True)
     if not inbound.ok:
         # 404 says that something is not there (yet); a condition may also name the code of a failure.
         failed = is_passing(inbound) or inbound.status in _REFUSED

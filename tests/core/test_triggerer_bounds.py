@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_apitask.core.answers import MAX_PARSED_NODES, MAX_SEARCHED_NODES
 from airflow_provider_apitask.core.errors import RequestFailedError
 from airflow_provider_apitask.core.exchange import conversation
 from airflow_provider_apitask.core.messages import (
@@ -17,8 +18,8 @@ from airflow_provider_apitask.core.messages import (
     Purpose,
     Request,
 )
+from airflow_provider_apitask.core.operation import Effort
 from airflow_provider_apitask.core.state import Phase, State
-from airflow_provider_apitask.core.turn import MAX_TRIGGERER_NODES
 
 from .helpers import BASE, T0, TOO_LARGE, Driven, make_api, make_call, make_job, make_response
 
@@ -80,7 +81,7 @@ def test_a_response_that_is_too_large_for_a_worker_too_fails(for_triggerer: bool
 )
 def test_a_triggerer_searches_few_nodes(path: str, body: bytes, content_type: str) -> None:
     item = b"<t/>" if body.startswith(b"<") else b"0,"
-    for count, searched in ((10, True), (MAX_TRIGGERER_NODES + 1, False)):
+    for count, searched in ((10, True), (MAX_SEARCHED_NODES + 1, False)):
         response = make_response(200, body % (item * count), content_type=content_type)
         driven = polling(status_path=path)
         driven.tell(response)
@@ -91,11 +92,13 @@ def test_a_triggerer_searches_few_nodes(path: str, body: bytes, content_type: st
         assert on_worker.phase is Phase.FETCH
 
 
-def test_a_plain_path_has_no_limit_of_nodes() -> None:
-    driven = polling(status_path="$.status", progress_path="$.items[*].done")
-    items = [{"done": 1}] * 3 * MAX_TRIGGERER_NODES
-    driven.answer(200, {"items": items, "status": "running"})
-    assert (driven.phase, driven.state.needs_worker) == (Phase.POLL, False)
+@pytest.mark.parametrize("count", [MAX_SEARCHED_NODES + 1, MAX_PARSED_NODES + 1])
+@pytest.mark.parametrize("code", [200, 500])
+def test_a_triggerer_parses_more_nodes_than_it_searches(count: int, code: int) -> None:
+    driven = polling(message_path="$.items[0]")
+    driven.answer(code, {"items": [1] * count, "status": "running"})
+    assert driven.phase is (Phase.POLL if code == 200 else Phase.POLL_GRACE)
+    assert driven.state.needs_worker is (code == 200 and count > MAX_PARSED_NODES)
 
 
 def test_a_response_that_gets_no_memory_is_a_failed_poll() -> None:
@@ -123,26 +126,26 @@ def test_a_response_that_credentials_depend_on_is_short() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "job", "quickly"),
+    ("size", "job", "effort"),
     [
-        (1000, {}, True),
-        (256 * 1024, {}, True),
-        (256 * 1024 + 1, {}, False),
-        (1000, {"status_path": "result.state", "message_path": "headers.X-Message"}, True),
-        (1000, {"success_when": {"$.status": ["ok", "fine"], "status_code": 200}}, True),
-        (1000, {"success_when": {"$.status": {"one_of": ["ok"]}}}, True),
-        (1000, {"success_when": {"$.status": {"pattern": "(a+)+$"}}}, False),
-        (1000, {"failure_when": [{"$.a": 1}, {"$.items[*].state": "failed"}]}, False),
-        (1000, {"status_path": "$.a[?(@.b)]"}, False),
-        (1000, {"progress_path": "//progress"}, False),
-        (1000, {"result_request": "/results/{$.files[?(@.kind == 'x')].id}"}, False),
+        (1000, {}, Effort.LITTLE),
+        (256 * 1024, {}, Effort.LITTLE),
+        (256 * 1024 + 1, {}, Effort.PARSE),
+        (1000, {"status_path": "result.state", "message_path": "headers.X-Message"}, Effort.LITTLE),
+        (1000, {"success_when": {"$.status": ["ok", "fine"], "status_code": 200}}, Effort.LITTLE),
+        (1000, {"success_when": {"$.status": {"one_of": ["ok"]}}}, Effort.LITTLE),
+        (1000, {"success_when": {"$.status": {"pattern": "(a+)+$"}}}, Effort.SEARCH),
+        (1000, {"failure_when": [{"$.a": 1}, {"$.items[*].state": "failed"}]}, Effort.SEARCH),
+        (1000, {"status_path": "$.a[?(@.b)]"}, Effort.SEARCH),
+        (1000, {"progress_path": "//progress"}, Effort.SEARCH),
+        (1000, {"result_request": "/results/{$.files[?(@.kind == 'x')].id}"}, Effort.SEARCH),
     ],
 )
-def test_what_an_event_loop_reads_itself(size: int, job: dict[str, Any], quickly: bool) -> None:
+def test_effort(size: int, job: dict[str, Any], effort: Effort) -> None:
     driven = polling(**job)
     driven.request()
-    assert driven.operation.is_quickly_read(make_response(200, b" " * size)) is quickly
-    assert driven.operation.is_quickly_read(TOO_LARGE)
+    assert driven.operation.effort(make_response(200, b" " * size)) is effort
+    assert driven.operation.effort(TOO_LARGE) is Effort.LITTLE
 
 
 def test_reading_changes_nothing_until_it_is_settled() -> None:

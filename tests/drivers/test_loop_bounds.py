@@ -48,9 +48,9 @@ def polling(server: ScriptedServer, path: str = "/jobs/1", **job: Any) -> Operat
     [
         (10, {}, "MainThread"),
         (200 * KIB, {}, "MainThread"),
-        (300 * KIB, {}, "apitask-read"),
-        (10, {"success_when": {"$.status": {"pattern": "succ"}}}, "apitask-read"),
-        (10, {"status_path": "$..status"}, "apitask-read"),
+        (300 * KIB, {}, "apitask-parse"),
+        (10, {"success_when": {"$.status": {"pattern": "succ"}}}, "apitask-search"),
+        (10, {"status_path": "$..status"}, "apitask-search"),
     ],
 )
 async def test_what_takes_long_is_read_in_a_thread(
