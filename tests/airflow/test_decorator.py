@@ -12,9 +12,13 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_apitask import exceptions
 from airflow_provider_apitask.decorators.api_call import ApiCallDecoratedOperator, api_call_task
-from tests.airflow.helpers import FAST, Comms, TaskInstance, awaited, context_for, deferred, needs_store, run
+from tests.airflow import helpers
+from tests.airflow.helpers import Comms, TaskInstance, awaited, context_for, deferred, needs_store, run
 from tests.support import Answer
 from tests.support.job_server import JobServer
+
+#: The job is what the function returns: no helper changes it.
+FAST = {**helpers.FAST, "defer_after": 0}
 
 RESULT = {"id": "job-1", "status": "succeeded", "progress": 100, "message": "step 3 of 3"}
 
@@ -256,6 +260,22 @@ def test_credential_is_not_stored(
             operator.execute(context)
         assert "s3cr3t" not in str(caught.value)
         assert jobs.history == []
+    assert "s3cr3t" not in str(comms.store) + str(comms.values)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        {"endpoint": "/jobs?api_key=s3cr3t-key"},
+        {"endpoint": "/jobs", "body": {"auth": {"token": "s3cr3t-token"}}},
+        {"endpoint": "/jobs", "job": {"status_request": {"body": {"password": "s3cr3t-1"}}}},
+    ],
+)
+def test_credential_is_seen_anywhere(jobs: JobServer, comms: Comms, returned: dict[str, Any]) -> None:
+    operator = made(api_call_task(api_conn_id="api")(lambda: {"job": FAST, **returned}))
+    with pytest.raises(exceptions.ParameterError, match="returned a credential"):
+        operator.execute(context_for(operator))
+    assert jobs.history == []
     assert "s3cr3t" not in str(comms.store) + str(comms.values)
 
 
