@@ -18,6 +18,7 @@ from airflow_provider_apitask.core.csrf_token import SAFE_METHODS
 from airflow_provider_apitask.core.errors import (
     ApiTaskError,
     AuthenticationError,
+    CsrfError,
     LoginUnavailableError,
     OriginError,
     RequestFailedError,
@@ -101,11 +102,15 @@ def _bounded(step: Steps) -> Steps:
 
 def _no_login(step: Request, failure: NetworkFailure, api: Api) -> ApiTaskError:
     said = f"{step.method} {api.redactor.url(step.url)} for {step.purpose.words}: {failure}"
-    if failure.failure is Failure.TOO_LARGE:
-        return AuthenticationError(
-            f"{said}. Check the login settings of the connection {api.conn_id!r}.", url=step.url
-        )
-    return LoginUnavailableError(said)
+    if failure.failure is not Failure.TOO_LARGE:
+        return LoginUnavailableError(said)
+    url = api.redactor.url(step.url)
+    if step.purpose is Purpose.CSRF:
+        remedy = "Set csrf_token_endpoint to an endpoint with a short response"
+        return CsrfError(f"{said}. {remedy}.", url=url, retryable=False)
+    return AuthenticationError(
+        f"{said}. Check the login settings of the connection {api.conn_id!r}.", url=url
+    )
 
 
 def exchange(request: Request, api: Api) -> Flow:

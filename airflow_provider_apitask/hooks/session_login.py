@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from airflow_provider_apitask.core.auth import SessionAuth, SessionSettings
-from airflow_provider_apitask.core.auth.token import MAX_LOGIN_BYTES
 from airflow_provider_apitask.core.csrf_token import CsrfSettings
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.extraction import check_path
@@ -51,7 +50,6 @@ def read_session(
         headers=headers.merged([("Content-Type", content_type)]) if content_type else headers,
         body=content,
         timeout=timeout,
-        max_bytes=MAX_LOGIN_BYTES,
     )
     template = fields.text("session_template", "Bearer {token}")
     if "{token}" not in template:

@@ -76,6 +76,19 @@ def test_a_login_that_got_no_answer_has_sent_nothing_of_it(failure: NetworkFailu
     assert "s3cret" not in outcome.detail
 
 
+def test_a_login_with_a_response_that_is_too_large() -> None:
+    """The next one would hardly be shorter."""
+    large = NetworkFailure(Failure.TOO_LARGE, "", possibly_received=True)
+    _, outcome = talk(oauth2(), large)
+    assert isinstance(outcome, AuthenticationError)
+    assert "'my_api'" in outcome.message
+    assert "s3cret" not in f"{outcome.message}{outcome.data}"
+    _, outcome = talk(BearerAuth("t"), large, request=a_request(csrf_url=f"{BASE}/csrf"))
+    assert isinstance(outcome, CsrfError)
+    assert "csrf_token_endpoint" in outcome.message
+    assert not outcome.retryable
+
+
 def test_a_renewal_that_got_no_answer() -> None:
     """The request was refused before: it was not taken."""
     steps, outcome = talk(oauth2(), TOKEN, make_response(401), READ_TIMEOUT)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_apitask.core.call import Call
+from airflow_provider_apitask.core.messages import Failure
 from tests.core.test_fuzz import _EXAMPLES, _JSON, fuzzed
 from tests.drivers.auth_support import conn, perform
 from tests.drivers.contract import sync
@@ -170,6 +171,7 @@ class Hostile(RawServer):
         for place in ("worker", "triggerer"):
             self.logins, self.api = [*logins], [*api]
             error = perform(place, connection, call).done.error  # which looks for secrets as well
+            assert error is None or Failure.UNREADABLE.value not in error.message, "an exception of a library"
             verdicts.append(None if error is None else (error.kind, error.data.get("status_code")))
         assert verdicts[0] == verdicts[1]
         assert verdicts[0] is None or verdicts[0][0] in _KINDS

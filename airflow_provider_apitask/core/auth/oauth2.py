@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_apitask.core.auth.base import Steps
-from airflow_provider_apitask.core.auth.token import MAX_LOGIN_BYTES, Token, TokenAuth
+from airflow_provider_apitask.core.auth.token import Token, TokenAuth
 from airflow_provider_apitask.core.bodies import decode_text
 from airflow_provider_apitask.core.errors import AuthenticationError
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response, Timeout
@@ -105,7 +105,6 @@ class OAuth2Auth(TokenAuth):
             headers=Headers(headers),
             body=body.encode(),
             timeout=s.timeout,
-            max_bytes=MAX_LOGIN_BYTES,
         )
 
     def _parsed(self, request: Request, response: Response) -> Token:

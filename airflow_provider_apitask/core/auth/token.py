@@ -14,10 +14,8 @@ from airflow_provider_apitask.core.problem import Redact, describe, status_line
 from airflow_provider_apitask.core.request_spec import is_sendable
 from airflow_provider_apitask.core.retry import is_passing
 
-__all__ = ["MAX_LOGIN_BYTES", "Token", "TokenAuth"]
+__all__ = ["Token", "TokenAuth"]
 
-#: Longest response to a login that is read, bytes.
-MAX_LOGIN_BYTES = 1024 * 1024
 #: A token is renewed this long before it expires, but not before the last tenth of its life, seconds.
 _EARLY = 60.0
 
