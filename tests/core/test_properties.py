@@ -207,6 +207,8 @@ class World:
         try:
             wire = next(flow)
             while True:
+                while not isinstance(wire, Request):
+                    wire = flow.send(None)  # the connection cannot be looked up
                 self.watch(wire)
                 answer = self.network()
                 self.learn(wire, answer)

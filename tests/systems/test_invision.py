@@ -157,14 +157,15 @@ def test_500_can_be_the_refusal_that_the_page_means(invision: InvisionServer) ->
 @pytest.mark.feature("invision", "answer at once")
 @pytest.mark.parametrize("mode", ["async", "sync"])
 def test_await_true(invision: InvisionServer, mode: str) -> None:
-    """The answer to the start has the outcome; no status is asked for, with or without ``job``."""
+    """The response to the start has the outcome; with a ``job``, it is polled once for the result."""
     given: dict[str, Any] = {"params": {"await": True}, "timeout": 60, "deferrable": False}
     if mode == "sync":
         rules = {"success_when": {"$.status": "Succeeded"}, "failure_when": {"$.status": "Failed"}}
         given |= {"job": None, "response_validation": rules}
     assert carry_out(awaiting(**given)) == {"runId": invision.runs[0].id, "status": "Succeeded"}
-    (request,) = invision.history
+    request, *polls = invision.history
     assert request.query == [("await", "true")]
+    assert len(polls) == (1 if mode == "async" else 0)
 
 
 @pytest.mark.feature("invision", "answer at once", "failure")
