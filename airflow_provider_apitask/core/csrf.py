@@ -93,7 +93,7 @@ class CsrfTokens:
         data = {"url": asking.url, "status_code": response.status}
         if refused:
             return AuthenticationError(
-                f"No CSRF token, because the server refused the credentials: {said}. Check login, password "
+                f"No CSRF token, because the server refused the credentials ({said}). Check login, password "
                 f"and secrets of the connection {self._conn_id!r}.",
                 **data,
             )

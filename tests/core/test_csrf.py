@@ -19,6 +19,7 @@ from airflow_provider_apitask.core.errors import (
 from airflow_provider_apitask.core.exchange import exchange
 from airflow_provider_apitask.core.messages import Headers, Purpose, Request, Response
 from airflow_provider_apitask.core.origins import OriginRules
+from airflow_provider_apitask.core.redaction import Redactor
 
 from .auth.helpers import a_request, pump, purposes
 from .helpers import BASE, make_api, make_response
@@ -180,6 +181,7 @@ def test_a_401_is_the_password() -> None:
     for part in ("why it is so", "'the_api'", "password"):
         assert part in caught.value.message
     assert "csrf_token_endpoint" not in caught.value.message
+    assert "***" not in Redactor().line(caught.value.message), "no word is taken for a secret"
 
 
 def test_a_redirect_to_the_login_page_is_the_password_too() -> None:
