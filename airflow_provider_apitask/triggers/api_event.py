@@ -7,7 +7,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -164,7 +165,7 @@ class ApiEventTrigger(BaseEventTrigger):
         return (type(self).__qualname__, json.dumps(self._asked(), sort_keys=True, default=str))
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
         """Poll for ever; yields each answer that can be looked at, at its interval."""
         await asyncio.to_thread(_import_client)
         from airflow_provider_apitask.hooks.clients import pool_of_this_loop
@@ -225,8 +226,15 @@ class ApiEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll by itself, where Airflow shares no streams (3.2)."""
-        async for event in self.filter_shared_stream(self.open_shared_stream(self.serialize()[1])):
-            yield event
+        stream = self.open_shared_stream(self.serialize()[1])
+        try:
+            async for event in self.filter_shared_stream(stream):
+                yield event
+        except asyncio.CancelledError as error:
+            # It may have come while a response was read, outside of the stream, whose session has to close.
+            with suppress(asyncio.CancelledError, StopAsyncIteration):
+                await stream.athrow(error)
+            raise
 
     def _asked(self) -> dict[str, Any]:
         """What names the poll."""

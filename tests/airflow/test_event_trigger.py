@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from airflow.sdk import Asset, AssetWatcher
 from airflow_provider_apitask import ApiEventTrigger
 from airflow_provider_apitask.core.errors import ParameterError
 from airflow_provider_apitask.core.watch import next_look
+from airflow_provider_apitask.hooks import clients
 from tests.airflow.helpers import Connect
 from tests.support import Answer, refused_url
 from tests.support.scripted_server import ScriptedServer
@@ -112,6 +114,31 @@ def test_without_a_watermark_the_body_tells(server: ScriptedServer) -> None:
 def test_fires_again_when_the_condition_has_ceased(server: ScriptedServer) -> None:
     count = states(server, {"state": "ready"}, {"state": "busy"}, {"state": "ready"}, {"state": "ready"})
     assert len(events(made(), server, count)) == 2
+
+
+def test_a_session_is_closed_if_it_ends_while_a_response_is_read(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(self: ApiEventTrigger, look: Any) -> Any:
+        begun.set()
+        go_on.wait(30)
+        return None, {}
+
+    monkeypatch.setattr(ApiEventTrigger, "_news", slow)
+    states(server, {"state": "ready"})
+
+    async def collect() -> bool:
+        task = asyncio.create_task(anext(aiter(made().run())))
+        await asyncio.to_thread(begun.wait, 30)
+        (client,) = clients.pool_of_this_loop()._clients.values()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        go_on.set()
+        return client.retired
+
+    assert asyncio.run(collect())
 
 
 def test_any_answer_of_2xx_by_default(server: ScriptedServer) -> None:
