@@ -71,6 +71,7 @@ QUADRATIC = {"status_path": "/a/b[count(preceding-sibling::b) = count(following-
 XML = "application/xml"
 
 CASES = {
+    "a short response, for comparison": Case(lambda: b'{"status":"running"}', jobs=60),
     "object names, 30 MiB": Case(lambda: names(30 * MIB)),
     "object names, 1 MiB": Case(lambda: names(FITTING)),
     "50,000 object names, 540 KiB": Case(lambda: names(49_990 * 11)),
