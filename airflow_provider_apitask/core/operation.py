@@ -52,6 +52,7 @@ from airflow_provider_apitask.core.explain import not_explained, read_explain
 from airflow_provider_apitask.core.ledger import Entry, Ledger
 from airflow_provider_apitask.core.messages import NetworkFailure, Purpose, Request, Response, Transmission
 from airflow_provider_apitask.core.next_request import next_request
+from airflow_provider_apitask.core.pacing import steady
 from airflow_provider_apitask.core.poll import read_poll
 from airflow_provider_apitask.core.reconcile import not_reconciled, read_reconcile
 from airflow_provider_apitask.core.result import read_result, take_result
@@ -106,7 +107,7 @@ class Effort(Enum):
     SEARCH = "search"
 
 
-#: When to look again at what waits for a callback alone, and has no deadline, seconds.
+#: Longest wait for a callback before the deadline is compared with the wall clock again, seconds.
 _LONG = 3600.0
 #: Longest body that is read on an event loop, bytes: parsing it takes up to 20 ms.
 _MAX_LOOP_BYTES = 256 * 1024
@@ -171,16 +172,20 @@ class Operation:
         self._error: ApiTaskError | None = None
         self._sent: Request | None = None
         self._doubt: float | None = None
+        #: The two clocks when they were last looked at, wall and monotonic.
+        self._clocks: tuple[float, float | None] | None = None
         #: The payload of the last callback.
         self._called: Response | None = None
         if start is not None:
             self.first_event = self._make(start)
 
-    def step(self, now: float) -> Step:
+    def step(self, now: float, ticks: float | None = None) -> Step:
         """Say what to do next; asking twice changes nothing.
 
         :param now: Unix time.
+        :param ticks: monotonic time, by which waits last; None if the wall clock is never set.
         """
+        self._keep_steady(now, ticks)
         begun = self.state.paging is not None
         if self.state.phase is Phase.FETCH and self.state.inline and self.answer is not None and not begun:
             before = self.state
@@ -195,9 +200,10 @@ class Operation:
             return Wait(state.next_at)
         if state.phase.waiting and alone(self.call, state):
             if (over := out_of_time(self.call, state, now)) is None:
-                return Wait(state.deadline_at if state.deadline_at is not None else now + _LONG)
+                until = now + _LONG
+                return Wait(until if state.deadline_at is None else min(until, state.deadline_at))
             self._make(over)
-            return self.step(now)
+            return self.step(now, ticks)
         try:
             self._sent = next_request(self.call, self.api, state)
         except ApiTaskError as error:
@@ -262,14 +268,20 @@ class Operation:
             move = failed(turn.state, error)
         return self._make(move)
 
-    def receive(self, inbound: Inbound, now: float) -> Event | None:
+    def seconds_left(self, now: float, ticks: float | None = None) -> float:
+        """Return how long to wait for the next request; the arguments are those of :meth:`step`."""
+        self._keep_steady(now, ticks)
+        return max(0.0, (self.state.next_at or now) - now)
+
+    def receive(self, inbound: Inbound, now: float, ticks: float | None = None) -> Event | None:
         """Take the answer to the request that :meth:`step` gave.
 
         :param now: Unix time.
+        :param ticks: monotonic time, see :meth:`step`.
         :returns: what is worth a line in the log.
         :raises RuntimeError: where :meth:`step` gave no request.
         """
-        return self.settle(self.judging(inbound, now)(), inbound, now)
+        return self.settle(self.judging(inbound, now, ticks)(), inbound, now)
 
     def settle(self, move: Move, inbound: Inbound, now: float) -> Event | None:
         """Make the move that :meth:`judging` found for a response; the parameters are the same."""
@@ -286,14 +298,17 @@ class Operation:
             return Effort.SEARCH
         return Effort.LITTLE if len(inbound.body) <= _MAX_LOOP_BYTES else Effort.PARSE
 
-    def judging(self, inbound: Inbound, now: float) -> Callable[[], Move]:
+    def judging(self, inbound: Inbound, now: float, ticks: float | None = None) -> Callable[[], Move]:
         """Return what reads a response: it changes nothing, so that any thread may call it.
 
         :param now: Unix time.
+        :param ticks: monotonic time, see :meth:`step`.
         :raises RuntimeError: if :meth:`step` returned no request.
         """
         if self._sent is None or self.state.phase.ended:
             raise RuntimeError("receive() was called without a request from step().")
+        self._keep_steady(now, ticks)
+        self.state = replace(self.state, as_of=now)
         if isinstance(inbound, ApiTaskError):
             state = self.state
             if not isinstance(inbound, StorageError):
@@ -312,6 +327,15 @@ class Operation:
             doubt=self._doubt,
         )
         return partial(_judged, turn)
+
+    def _keep_steady(self, now: float, ticks: float | None) -> None:
+        """Take notice of a wall clock that was set."""
+        last, self._clocks = self._clocks, (now, ticks)
+        step = None
+        if last is not None:
+            told = last[1] is not None and ticks is not None
+            step = (now - last[0]) - (ticks - last[1]) if told else 0.0
+        self.state = steady(self.state, self.call.job, now, step)
 
     def observe(self, transmission: Transmission) -> None:
         """Be told by a driver of each request that it sent, logins and redirects included."""

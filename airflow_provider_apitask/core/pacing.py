@@ -8,7 +8,7 @@ from airflow_provider_apitask.core.job import AsyncJob
 from airflow_provider_apitask.core.retry import grown
 from airflow_provider_apitask.core.state import State
 
-__all__ = ["clamped", "first_check", "limit_reached", "next_check", "next_result", "spread_check"]
+__all__ = ["clamped", "first_check", "limit_reached", "next_check", "next_result", "spread_check", "steady"]
 
 #: Longest wait between two checks where the author set no ``max_poll_interval``, seconds.
 _LONGEST = 3600.0
@@ -16,6 +16,10 @@ _LONGEST = 3600.0
 _SHORTEST = 1.0
 #: Longest wait between two attempts to fetch a result where the server asks for none, seconds.
 _LONGEST_FOR_RESULT = 15.0
+#: Smaller differences between the two clocks are drift, and the time between two calls, seconds.
+_CLOCK_STEP_SECONDS = 1.0
+#: Part of ``status_grace`` that is left to a process that resumes a job.
+_GRACE_LEFT = 0.25
 #: First checks in one second, where many are due at once.
 _CHECKS_PER_SECOND = 100
 
@@ -38,6 +42,25 @@ def spread_check(job: AsyncJob, state: State, now: float, jobs: int, jitter: flo
         return state
     longest = min(float(job.poll_interval), jobs / _CHECKS_PER_SECOND)
     return replace(state, next_at=_not_after_deadline(state, now + longest * jitter))
+
+
+def steady(state: State, job: AsyncJob, now: float, clock_step: float | None) -> State:
+    """The state with its waits as long as they were, whatever was done to the wall clock (rule 22).
+
+    :param clock_step: seconds by which the clock was set since this process last looked; None if it looks
+        for the first time. The monotonic clock of another process says nothing here. Then no time passed if
+        the clock is behind the state, and a part of ``status_grace`` is left however far it is ahead.
+    """
+    if clock_step is not None:
+        return state if abs(clock_step) < _CLOCK_STEP_SECONDS else state.shifted(clock_step)
+    if state.as_of is None:
+        return state
+    if now < state.as_of:
+        state = state.shifted(now - state.as_of)
+    if state.failing_since is not None:
+        longest = job.status_grace * (1 - _GRACE_LEFT)
+        state = replace(state, failing_since=max(state.failing_since, now - longest))
+    return state
 
 
 def next_check(

@@ -77,6 +77,7 @@ class State:
     :param submitted_at: when the server accepted the job.
     :param deadline_at: when the job counts as timed out.
     :param next_at: when the next request is due.
+    :param as_of: when the other times were last known to agree with the wall clock.
     :param polls: status checks so far.
     :param attempts: requests of this phase that did not succeed, since the last good one.
     :param failing_since: when the checks began to fail.
@@ -114,6 +115,7 @@ class State:
     submitted_at: float | None = None
     deadline_at: float | None = None
     next_at: float | None = None
+    as_of: float | None = None
     polls: int = 0
     attempts: int = 0
     failing_since: float | None = None
@@ -175,9 +177,16 @@ class State:
         """The state with this phase and these changes."""
         return replace(self, phase=phase, **changes)
 
+    def shifted(self, seconds: float) -> Self:
+        """The state after the wall clock was set: waits last as long as before, the deadline stays."""
+        moved = {name: at + seconds for name in _WAITED_FROM if (at := getattr(self, name)) is not None}
+        return replace(self, **moved)
+
 
 #: Fields of a state with their defaults.
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(State)} | {"values": {}}
+#: Times that waits count from.
+_WAITED_FROM = ("told_at", "submitted_at", "next_at", "failing_since", "not_found_since", "intent_at")
 _SECONDS = (int, float, type(None))
 #: What a state may hold, for one that comes from a database or an XCom; not named: any JSON.
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -191,6 +200,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "submitted_at": _SECONDS,
     "deadline_at": _SECONDS,
     "next_at": _SECONDS,
+    "as_of": _SECONDS,
     "failing_since": _SECONDS,
     "not_found": (int,),
     "not_found_since": _SECONDS,

@@ -49,19 +49,23 @@ def drive(
     until: Callable[[State], bool] = lambda state: False,
     on_event: Callable[[Event], None] = lambda event: None,
     clock: Callable[[], float] = time.time,
+    ticks: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Done | None:
     """Run an operation until it ends.
 
     :param until: stops the run, which then returns None, before the next step.
+    :param clock: gives Unix time, which deadlines are compared with.
+    :param ticks: gives monotonic time, by which waits last.
     """
     while not until(operation.state):
-        step = operation.step(clock())
+        now = clock()
+        step = operation.step(now, ticks())
         if isinstance(step, Done):
             return step
         if isinstance(step, Wait):
-            sleep(max(0.0, step.until - clock()))
-        elif event := operation.receive(send(step.request), clock()):
+            sleep(max(0.0, step.until - now))
+        elif event := operation.receive(send(step.request), clock(), ticks()):
             on_event(event)
     return None
 

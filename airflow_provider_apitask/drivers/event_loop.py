@@ -50,19 +50,23 @@ async def drive(
     until: Callable[[State], bool] = lambda state: False,
     on_event: Callable[[Event], None] = lambda event: None,
     clock: Callable[[], float] = time.time,
+    ticks: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Done | None:
     """Run an operation until it ends.
 
     :param until: stops the run, which then returns None, before the next step.
+    :param clock: gives Unix time, which deadlines are compared with.
+    :param ticks: gives monotonic time, by which waits last.
     """
     while not until(operation.state):
-        step = operation.step(clock())
+        now = clock()
+        step = operation.step(now, ticks())
         if isinstance(step, Done):
             return step
         if isinstance(step, Wait):
-            await sleep(max(0.0, step.until - clock()))
-        elif event := await _exchanged(operation, step.request, send, clock):
+            await sleep(max(0.0, step.until - now))
+        elif event := await _exchanged(operation, step.request, send, clock, ticks):
             on_event(event)
     return None
 
@@ -72,11 +76,12 @@ async def _exchanged(
     request: Request,
     send: Callable[[Request], Awaitable[Inbound]],
     clock: Callable[[], float],
+    ticks: Callable[[], float],
 ) -> Event | None:
     """Send a request and read what comes; what takes long is read in a thread."""
     with leased():
         inbound, now = await send(request), clock()
-        judge, effort = operation.judging(inbound, now), operation.effort(inbound)
+        judge, effort = operation.judging(inbound, now, ticks()), operation.effort(inbound)
         move = judge() if effort is Effort.LITTLE else await off_loop(judge, effort)
         return operation.settle(move, inbound, now)
 

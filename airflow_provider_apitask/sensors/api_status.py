@@ -200,12 +200,13 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
         """The state of a wait that goes on though the job is done."""
         import time
 
-        interval = operation.call.job.poll_interval
+        interval, now = operation.call.job.poll_interval, time.time()
         state = operation.state
         return replace(
             self._state(),
             polls=state.polls,
-            next_at=time.time() + interval,
+            next_at=now + interval,
+            as_of=now,
             operation_id=state.operation_id,
         )
 
@@ -225,8 +226,7 @@ class ApiStatusSensor(RendersRequests, BaseSensorOperator):
     def _seconds_to_wait(self) -> float:
         import time
 
-        due = self._operation.state.next_at if self._operation is not None else None
-        return due - time.time() if due is not None else 0.0
+        return 0.0 if self._operation is None else self._operation.seconds_left(time.time(), time.monotonic())
 
     def _check_and_defer(self, context: Context) -> Any:
         """Poll for ``job.defer_after`` seconds, at least once, then defer."""

@@ -46,8 +46,8 @@ class Progress:
     async def restored(self, state: State) -> State:
         """The state that an earlier run of this trigger left, else the one given."""
         self._kept = self._notable(state)
-        if self._ti is None or self._since is None or time.time() - self._since < _FIRST_START:
-            return state
+        if self._ti is None or self._since is None or 0 <= time.time() - self._since < _FIRST_START:
+            return state  # a clock that was set back says nothing of when that was
         try:
             record = await aget_xcom(PROGRESS_KEY, self._ti)
             if not isinstance(record, dict) or record.get("since") != self._since:

@@ -67,10 +67,20 @@ async def test_window_of_failing_checks_goes_on(jobs: JobServer, comms: Comms) -
     trigger = trigger_for(jobs, status_grace=0.4)
     await interrupted(trigger, jobs, 2)
     await asyncio.sleep(0.4)
-    checks = len(jobs.history)
+    checks, restarted_at = len(jobs.history), time.time()
     payload = await after_restart(trigger)
     assert payload["state"]["error"]["kind"] == "request_failed"
-    assert len(jobs.history) == checks + 1
+    assert len(jobs.history) > checks
+    assert payload["state"]["failing_since"] < restarted_at
+
+
+async def test_clock_that_is_behind_the_deferral_loses_nothing(jobs: JobServer, comms: Comms) -> None:
+    jobs.on("GET", "/jobs/1", RUNNING)
+    trigger = trigger_for(jobs, max_polls=6, poll_interval=0.05)
+    trigger.since = time.time() + 5 * 3600
+    await interrupted(trigger, jobs, 3)
+    payload = await after_restart(trigger)
+    assert payload["state"]["polls"] == len(jobs.history) == 6
 
 
 async def test_window_that_was_over_begins_anew(jobs: JobServer, comms: Comms) -> None:

@@ -20,6 +20,7 @@ from airflow.sdk.exceptions import (
 
 from airflow_provider_apitask import ApiStatusSensor, exceptions
 from airflow_provider_apitask.core.messages import MAX_TRIGGERER_BYTES
+from airflow_provider_apitask.drivers import blocking
 from airflow_provider_apitask.triggers import resume_guard
 from tests.airflow.helpers import Comms, Connect, TaskInstance, awaited, call, context_for, deferred
 from tests.support import Answer, Recorded
@@ -402,3 +403,27 @@ def test_pokes_share_a_lookup_a_login_and_a_session(
     assert lookups == ["echo"]
     targets = [request.target for request in jobs.history]
     assert targets == ["/login", *["/jobs/job-1"] * 3]
+
+
+# -- clocks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["poke", "reschedule"])
+@pytest.mark.parametrize("step", [5 * 3600.0, -5 * 3600.0])
+def test_a_clock_that_is_set_does_not_delay_a_poke(
+    jobs: JobServer, handle: dict[str, Any], monkeypatch: pytest.MonkeyPatch, way: str, step: float
+) -> None:
+    real, offset, store = time.time, [0.0], Store()
+
+    def clock() -> float:
+        return real() + offset[0]
+
+    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setitem(blocking.drive.__kwdefaults__, "clock", clock)
+    task = sensor(way, handle=handle, poke_interval=2)
+    assert not task.poke(context_for(task, task_state_store=store)).is_done
+    offset[0] = step
+    if way == "reschedule":
+        task = sensor(way, handle=handle, poke_interval=2)  # a process of its own
+        task.poke(context_for(task, task_state_store=store))
+    assert task._get_next_poke_interval(None, lambda: 0.0, 1) == 2

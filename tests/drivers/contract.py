@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -60,12 +60,15 @@ class Clock:
     """Time that passes by being slept away, so that a test waits for nothing.
 
     :param real: seconds to really sleep each time.
+    :param steps: seconds by which the wall clock is set, one at each sleep.
     """
 
-    def __init__(self, real: float = 0.0) -> None:
+    def __init__(self, real: float = 0.0, steps: Iterable[float] = ()) -> None:
         self.now = 1_800_000_000.0
+        self.passed = 0.0
         self.slept: list[float] = []
         self.real = real
+        self.steps = list(steps)
 
     def __call__(self) -> float:
         return self.now
@@ -80,7 +83,12 @@ class Clock:
 
     def _pass(self, seconds: float) -> None:
         self.slept.append(round(seconds, 6))
-        self.now += seconds
+        self.passed += seconds
+        self.now += seconds + (self.steps.pop(0) if self.steps else 0.0)
+
+    def ticks(self) -> float:
+        """Monotonic time."""
+        return self.passed
 
 
 @dataclass
@@ -190,6 +198,7 @@ class Setup:
                 partial(transport.send, observe=operation.observe),
                 on_event=self.events.append,
                 clock=self.clock,
+                ticks=self.clock.ticks,
                 sleep=self.clock.sleep,
                 **kwargs,
             )
@@ -201,6 +210,7 @@ class Setup:
                 partial(transport.send, observe=operation.observe),
                 on_event=self.events.append,
                 clock=self.clock,
+                ticks=self.clock.ticks,
                 sleep=self.clock.asleep,
                 **kwargs,
             )
@@ -271,15 +281,17 @@ def run(
     api: Callable[[Any], Api] = lambda server: make_api(server.url),
     options: Callable[[Any], TransportOptions] = lambda server: TransportOptions(),
     real_sleep: float = 0.0,
+    steps: Iterable[float] = (),
 ) -> Seen:
     """Run a call in one way, against a server of its own.
 
     :param script: is given the server before the call.
+    :param steps: seconds by which the wall clock is set, one at each sleep.
     """
     with server() as running:
         script(running)
         a_call = call if isinstance(call, Call) else call(running)
-        setup = Setup(a_call, api(running), options(running), Clock(real_sleep))
+        setup = Setup(a_call, api(running), options(running), Clock(real_sleep, steps))
         operation, done = WAYS[way](setup)
         assert done is not None, way
         events = [(event.kind.value, event.message) for event in setup.events]
