@@ -15,8 +15,8 @@ __all__ = ["PLACEHOLDER", "Callback", "expiry_of", "seed_of"]
 
 #: Where the URL goes in the submit. No other brace there means anything.
 PLACEHOLDER = "{callback_url}"
-#: How long a URL is good for where nobody says, seconds.
-_WEEK = 7 * 24 * 3600.0
+#: How long a URL is good for by default, seconds.
+_WEEK = 604_800
 #: What a callback may come later than the deadline, seconds: it is answered well, and does nothing.
 _SLACK = 3600.0
 _PATHS = ("status_path", "job_id_path", "error_path")
@@ -34,7 +34,8 @@ class Callback(ValueObject):
     :param job_id_path: where the job's id is in the payload; a callback about another job is ignored. By
         default it is not looked at.
     :param error_path: where a failed job's reason is in the payload, by default that of ``job``.
-    :param expires: for how long the URL is good, 7 days by default, and longer than ``job.deadline``.
+    :param expires: for how long the URL is good, 604800 (7 days) by default, which is extended beyond a
+        longer ``job.deadline``.
     :param poll_interval: seconds between the status checks that go on until the service calls back, 300 by
         default.
     """
@@ -45,7 +46,7 @@ class Callback(ValueObject):
     status_path: str | None = None
     job_id_path: str | None = None
     error_path: str | None = None
-    expires: Any = None
+    expires: Any = _WEEK
     poll_interval: Any = 300
 
     def __post_init__(self) -> None:
@@ -81,9 +82,8 @@ class Callback(ValueObject):
 
         :param deadline: of the job, seconds from the submit.
         """
-        if self.expires is not None:
-            return float(self.expires)
-        return max(_WEEK, (deadline or 0.0) + _SLACK)
+        expires = float(self.expires)
+        return max(expires, (deadline or 0.0) + _SLACK) if expires == _WEEK else expires
 
     def _named_paths(self) -> Iterator[tuple[str, Any]]:
         for name in _PATHS:

@@ -112,7 +112,8 @@ class AsyncJob(ValueObject):
     :param poll_interval: seconds between checks, 15 by default. A ``Retry-After`` of the server
         is obeyed instead, between one second and ``max_poll_interval``.
     :param poll_factor: growth of the interval from check to check, 1 by default.
-    :param max_poll_interval: longest interval; by default one hour.
+    :param max_poll_interval: longest wait that ``poll_factor`` or a ``Retry-After`` makes of
+        ``poll_interval``, 3600 by default. It never shortens ``poll_interval`` itself.
     :param max_polls: checks after which the job counts as timed out; by default no limit.
     :param deadline: seconds from the submit after which the job counts as timed out; by default
         none: a job runs as long as it is healthy.
@@ -166,7 +167,7 @@ class AsyncJob(ValueObject):
     initial_delay: Seconds = 0
     poll_interval: Seconds = 15
     poll_factor: Number = 1.0
-    max_poll_interval: Seconds = None
+    max_poll_interval: Seconds = 3600
     max_polls: Count = None
     deadline: Seconds = None
     status_grace: Seconds = 300
@@ -175,7 +176,7 @@ class AsyncJob(ValueObject):
     result_request: RequestLike = None
     result_path: str | None = None
     cancel_request: RequestLike = None
-    cancel_on: Reasons = None
+    cancel_on: Reasons = CANCEL_REASONS
     required: bool = True
     reconcile: Pairs = None
     reattach: bool = True
@@ -282,7 +283,8 @@ class AsyncJob(ValueObject):
 
     def cancels_on(self, reason: str) -> bool:
         """Whether the job is to be cancelled for this reason, one of ``CANCEL_REASONS`` or of a test run."""
-        return self.cancel_request is not None and (self.cancel_on is None or reason in self.cancel_on)
+        always = self.cancel_on == CANCEL_REASONS
+        return self.cancel_request is not None and (always or reason in self.cancel_on)
 
     @property
     def asks_for_status(self) -> bool:

@@ -333,8 +333,8 @@ class Operation:
         last, self._clocks = self._clocks, (now, ticks)
         step = None
         if last is not None:
-            told = last[1] is not None and ticks is not None
-            step = (now - last[0]) - (ticks - last[1]) if told else 0.0
+            then, ticked = last
+            step = 0.0 if ticks is None or ticked is None else (now - then) - (ticks - ticked)
         self.state = steady(self.state, self.call.job, now, step)
 
     def observe(self, transmission: Transmission) -> None:

@@ -50,9 +50,9 @@ def job_over(
             state, Phase.CANCELLED, job_error(JobCancelledError, state, f"{message}{said}.", reason=why)
         )
     if verdict is Verdict.LOST:
-        found = f"{reading.shown}: {why}" if why else f"{reading.shown}; {reading.excerpt}"
-        known = f"The server does not know job {state.job_id} (any more"
-        message = f"{known}): {found}." if condition is None else f"{known}; {condition}): {found}."
+        said = f": {why}" if why else f"; {reading.excerpt}"
+        held = f" ({condition})" if condition is not None else ""
+        message = f"The server does not know job {state.job_id} (any more): {reading.shown}{held}{said}."
         # A retry would ask the same server for the same job, unless it may start another one.
         again = turn.call.job.on_lost == "submit"
         error = job_error(JobLostError, state, message, status_code=reading.response.status, retryable=again)

@@ -10,8 +10,6 @@ from airflow_provider_apitask.core.state import State
 
 __all__ = ["clamped", "first_check", "limit_reached", "next_check", "next_result", "spread_check", "steady"]
 
-#: Longest wait between two checks where the author set no ``max_poll_interval``, seconds.
-_LONGEST = 3600.0
 #: Shortest wait that is taken from a server, seconds: ``Retry-After: 0`` is no wish to be hammered.
 _SHORTEST = 1.0
 #: Longest wait between two attempts to fetch a result where the server asks for none, seconds.
@@ -71,8 +69,7 @@ def next_check(
     :param slow: seconds to wait at least, where the service is going to call back.
     """
     if asked is None:
-        longest = job.max_poll_interval or max(_LONGEST, job.poll_interval)
-        wait = grown(job.poll_interval, job.poll_factor, state.polls - 1, longest)
+        wait = grown(job.poll_interval, job.poll_factor, state.polls - 1, _longest(job))
     else:
         wait = clamped(job, asked)
     return _not_after_deadline(state, now + max(wait, slow or 0.0))
@@ -87,8 +84,11 @@ def next_result(job: AsyncJob, asked: float | None, now: float, window_ends: flo
 def clamped(job: AsyncJob, asked: float) -> float:
     """A wait that the server asks for, within bounds: it neither hammers nor sleeps for ever."""
     shortest: float = min(_SHORTEST, job.poll_interval)
-    longest: float = job.max_poll_interval or _LONGEST
-    return max(shortest, min(asked, longest))
+    return max(shortest, min(asked, _longest(job)))
+
+
+def _longest(job: AsyncJob) -> float:
+    return max(float(job.max_poll_interval), float(job.poll_interval))
 
 
 def limit_reached(job: AsyncJob, state: State, now: float) -> str | None:

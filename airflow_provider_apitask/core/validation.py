@@ -70,7 +70,7 @@ class ResponseValidation(ValueObject):
     _parameter: ClassVar[str] = "response_validation"
     _none_is_default: ClassVar[bool] = True
 
-    expected_status_code: Codes = None
+    expected_status_code: Codes = _DEFAULT_CODES
     required_fields: OneOrMore = None
     field_checks: Pairs = None
     json_schema: Pairs = None
@@ -80,6 +80,7 @@ class ResponseValidation(ValueObject):
 
     def __post_init__(self) -> None:
         """Check every field; those that Jinja still has to render are checked when the task runs."""
+        self._take_defaults()
         parameter = "response_validation"
         normal: dict[str, Any] = {
             "expected_status_code": parse_codes(
@@ -127,7 +128,7 @@ class ResponseValidation(ValueObject):
 
     def accepts(self, status: int) -> bool:
         """Whether an HTTP code is a good one: one of ``expected_status_code``, by default 2xx."""
-        return code_in(status, self.expected_status_code or _DEFAULT_CODES)
+        return code_in(status, self.expected_status_code)
 
     def verdict(self, reading: Reading) -> Verdict | None:
         """How the call went, by the conditions alone.
@@ -162,7 +163,7 @@ class ResponseValidation(ValueObject):
     def _violations(self, reading: Reading) -> Iterator[Violation]:
         status = reading.response.status
         if not self.accepts(status):
-            expected = codes_text(self.expected_status_code or _DEFAULT_CODES)
+            expected = codes_text(self.expected_status_code)
             yield Violation("expected_status_code", STATUS_CODE, expected, str(status))
         readable = reading.has_json
         if not readable and self._asks_for_json():

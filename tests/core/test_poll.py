@@ -474,7 +474,8 @@ def test_cancelled_on_the_server() -> None:
         ({"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"}, {}, 1),
         ({"x-ms-retry-after-ms": "4000", "Retry-After": "99"}, {}, 4),
         ({"Retry-After": "120"}, {"max_poll_interval": 60}, 60),
-        ({}, {"max_poll_interval": 5}, 5),
+        ({}, {"max_poll_interval": 5}, 10),
+        ({"Retry-After": "99"}, {"max_poll_interval": 5}, 10),
         ({}, {"poll_interval": 7200}, 7200),
     ],
 )

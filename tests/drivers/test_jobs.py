@@ -251,7 +251,7 @@ def test_the_state_has_no_more_than_the_next_process_needs() -> None:
     states = [json.loads(state) for state in job().states]
     assert [state["phase"] for state in states] == ["poll", "fetch"]
     assert set(states[0]) <= {
-        *("version", "phase", "job_id", "values", "status_url", "status", "submitted_at", "next_at"),
+        *("version", "phase", "job_id", "values", "status_url", "status", "submitted_at", "next_at", "as_of"),
     }
 
 
