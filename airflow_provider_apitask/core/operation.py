@@ -308,9 +308,8 @@ class Operation:
         if self._sent is None or self.state.phase.ended:
             raise RuntimeError("receive() was called without a request from step().")
         self._keep_steady(now, ticks)
-        self.state = replace(self.state, as_of=now)
+        state = replace(self.state, as_of=now)
         if isinstance(inbound, ApiTaskError):
-            state = self.state
             if not isinstance(inbound, StorageError):
                 # A redirect or a 401 came before it: this submission was not processed.
                 state = replace(state, intent_at=self._doubt)
@@ -319,7 +318,7 @@ class Operation:
             call=self.call,
             api=self.api,
             words=self._words,
-            state=self.state,
+            state=state,
             request=self._sent,
             inbound=inbound,
             now=now,

@@ -58,6 +58,8 @@ DOCUMENTED: dict[type[ValueObject], dict[str, Any]] = {
         "status_grace": 300,
         "not_found_grace": 60,
         "cancel_on": ("kill", "timeout", "deadline", "clear"),
+        "defer_after": 5,
+        "required": True,
         "reattach": True,
         "on_lost": "fail",
     },
