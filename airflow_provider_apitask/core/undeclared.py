@@ -33,8 +33,6 @@ def why_not_done(reading: Reading, words: StatusWords) -> str | None:
         return None
     if is_empty(reading):
         return f"{reading.shown} with nothing in it, so it does not say whether the job is done"
-    if response.status == 206:
-        return f"{reading.shown}, which is only a part of a response"
     for where, text in _texts(reading):
         word = text.strip()
         if words.knows(word) and words.verdict(word) is Verdict.RUNNING:
