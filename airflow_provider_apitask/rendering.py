@@ -52,7 +52,7 @@ class RendersRequests:
             super_._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
             return
         upstream = _of_upstream(self, template_fields, context, seen_oids)
-        # What an upstream task returned is complete: braces in it are no template.
+        # What an upstream task returned is complete: braces in it are not a template.
         own = [name for name in template_fields if name not in upstream]
         written = {name: getattr(self, name) for name in own}
         super_._do_render_template_fields(parent, own, context, jinja_env, seen_oids)

@@ -211,7 +211,7 @@ def test_a_rendered_job_id_that_is_a_url_stays_below_the_base_url(
         assert jobs.history[-1].path == "/admin/7"
 
 
-def test_a_mapped_value_is_no_template(jobs: JobServer, comms: Any) -> None:
+def test_a_mapped_value_is_not_rendered(jobs: JobServer, comms: Any) -> None:
     """An upstream task must not read Airflow's variables through the templates of a mapped one."""
     TaskInstance("start", map_index=0).xcom_push("return_value", [{"status_request": "/x/{{ 6 * 7 }}"}])
     with DAG("d", schedule=None):

@@ -317,7 +317,7 @@ def test_rendered_holds_for_what_is_called_within_and_ends_with_it() -> None:
             checks.number("s3cret", "p")
 
 
-def test_braces_in_what_is_rendered_are_no_template() -> None:
+def test_braces_in_a_rendered_text_are_not_a_template() -> None:
     value = "{{ 7 }}\r\nX: y"
     assert checks.is_open(value)
     with checks.unquoted():
