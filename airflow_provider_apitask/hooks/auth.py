@@ -189,7 +189,7 @@ class _Reader:
         try:
             scheme, _, _ = origin(url)
         except OriginError:
-            raise self.fields.error(name, "makes no URL") from None
+            raise self.fields.error(name, "is not a valid URL") from None
         if scheme == "http" and not self.fields.boolean("allow_http"):
             raise self.fields.error(
                 name, "is plain HTTP, which sends the credentials readable for all: use https"

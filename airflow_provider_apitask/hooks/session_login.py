@@ -53,7 +53,7 @@ def read_session(
     )
     template = fields.text("session_template", "Bearer {token}")
     if "{token}" not in template:
-        raise fields.error("session_template", "must have {token} in it, where the token goes")
+        raise fields.error("session_template", "must contain {token}, which stands for the token")
     settings = SessionSettings(
         request=request,
         token_path=fields.needed("session_path", _WHY),
@@ -98,11 +98,11 @@ def _check_path(fields: Fields, name: str) -> None:
         if path := fields.text(name):
             check_path(path, name)
     except ParameterError as error:
-        raise fields.error(name, f"is no path ({error.message.rstrip('.')})") from None
+        raise fields.error(name, f"is not a valid path ({error.message.rstrip('.')})") from None
 
 
 def _literals(value: Any) -> Iterator[str]:
-    """The texts anywhere in a login body that somebody wrote down there."""
+    """Yield the texts of a login body that are not placeholders."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -108,7 +108,7 @@ class SessionAuth(TokenAuth):
         response = yield from self._ask(asking, "the CSRF token of the session login")
         token = read_token(response, s.csrf, s.csrf_field)
         if token is None:
-            why = f"there is no {places(s.csrf, s.csrf_field)} in the response"
+            why = f"the response has no {places(s.csrf, s.csrf_field)}"
             raise self._refusal(asking, response, "the CSRF token of the session login", why)
         for secret in (token.value, *token.cookies.values()):
             self._learned(secret)
