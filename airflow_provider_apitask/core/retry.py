@@ -33,10 +33,10 @@ __all__ = [
     "retry_after",
 ]
 
+#: RFC 9110 §9.2.1, RFC 10008.
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
 #: RFC 9110 §9.2.2.
-IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-#: RFC 9110 §9.2.1.
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+IDEMPOTENT_METHODS = _SAFE_METHODS | {"PUT", "DELETE"}
 
 #: The server did not take the request: sending it again cannot do it twice.
 _NOT_TAKEN = frozenset({425, 429, 503})

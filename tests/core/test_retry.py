@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_apitask.core.messages import Failure, Headers, NetworkFailure, Response
+from airflow_provider_apitask.core.messages import (
+    Failure,
+    Headers,
+    NetworkFailure,
+    Purpose,
+    Request,
+    Response,
+)
 from airflow_provider_apitask.core.retry import (
     Delivery,
     RetryPolicy,
     delivery,
     grown,
     is_passing,
+    may_resend,
+    may_reuse_connection,
     retry_after,
 )
 
@@ -152,3 +161,31 @@ def test_a_key_and_the_authors_codes() -> None:
     policy = RetryPolicy(count=1, codes=(500,))
     assert policy.may_send_again("POST", _event(500), repeatable=True)
     assert not policy.may_send_again("POST", _event(502), repeatable=True)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "method", "reused", "resent"),
+    [
+        (Purpose.SUBMIT, "GET", True, True),
+        (Purpose.SUBMIT, "QUERY", True, True),
+        (Purpose.SUBMIT, "PUT", False, False),
+        (Purpose.SUBMIT, "POST", False, False),
+        (Purpose.CANCEL, "GET", False, True),  # whose connection is fresh, so nothing is lost in silence
+        (Purpose.LOGIN, "POST", False, False),
+        (Purpose.CSRF, "GET", True, True),
+        (Purpose.POLL, "GET", True, True),
+        (Purpose.POLL, "POST", True, False),
+        (Purpose.RESULT, "GET", True, True),
+    ],
+)
+def test_connections_that_served_before(purpose: Purpose, method: str, *, reused: bool, resent: bool) -> None:
+    request = Request(purpose, method, "https://h/a")
+    assert may_reuse_connection(request) is reused
+    assert may_resend(request, DROPPED, lost_in_silence=True) is resent
+    assert not may_resend(request, DROPPED, lost_in_silence=False)
+    assert not may_resend(request, READ_TIMEOUT, lost_in_silence=True)
+
+
+def test_a_query_is_safe() -> None:
+    """RFC 10008."""
+    assert RetryPolicy(count=1).may_send_again("QUERY", READ_TIMEOUT, repeatable=False)
