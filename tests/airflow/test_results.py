@@ -186,7 +186,7 @@ def test_what_fails_leaves_nothing_and_what_was_there(
 
 def test_a_drip_ends_within_its_time(jobs: JobServer, tmp_path: Path) -> None:
     jobs.on("GET", "/data", Answer(size=100_000, bytes_per_second=200))
-    error = failing(output_path=str(tmp_path / "x"), timeout=(0.1, 0.1))
+    error = failing(output_path=str(tmp_path / "x"), timeout=(0.3, 0.3))
     assert "not complete after" in error.message
     assert names(tmp_path) == []
 
@@ -196,9 +196,10 @@ def test_one_that_keeps_coming_may_take_longer(
 ) -> None:
     from airflow_provider_apitask.drivers import wire
 
-    monkeypatch.setattr(wire, "SLOWEST_UPLOAD", 200_000)
-    jobs.on("GET", "/data", Answer(size=800_000, bytes_per_second=500_000))
-    assert get(output_path=str(tmp_path / "x"), timeout=(0.1, 0.1))["size"] == 800_000
+    # By the timeout alone, without what has come, these bytes would have to be there within 3.3 s.
+    monkeypatch.setattr(wire, "SLOWEST_UPLOAD", 10_000)
+    jobs.on("GET", "/data", Answer(size=400_000, bytes_per_second=100_000))
+    assert get(output_path=str(tmp_path / "x"), timeout=(0.3, 0.3))["size"] == 400_000
 
 
 def test_a_place_that_cannot_be_written(jobs: JobServer, tmp_path: Path) -> None:
