@@ -1,7 +1,7 @@
 """Start a task of Informatica Intelligent Cloud Services and wait until its run has ended.
 
-The connection logs in; where the API is, the login says. The run is asked for in the activity log, where it
-is once it has ended: state 1 is success, 2 and 3 are not. Whoever ends the task stops the run.
+The response to the login holds the base URL. The activity log lists a run when it has ended: an empty list
+means running, state 1 is success, 2 and 3 are failures. A killed or cleared task stops the run.
 
 The connection ``informatica`` (type API task) holds the address of the API, user, password and the login.
 """
@@ -32,6 +32,7 @@ with DAG(
                 "endpoint": "/api/v2/activity/activityLog",
                 "params": {"taskId": "{taskId}", "runId": "{runId}"},
             },
+            "running_when": {"$": {"length": 0}},
             "success_when": {"$[0].state": 1},
             "failure_when": {"$[0].state": [2, 3]},
             "error_path": "$[0].errorMsg",

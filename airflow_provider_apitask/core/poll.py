@@ -137,9 +137,12 @@ def _read_status(turn: Turn, response: Response) -> Move:
     status, verdict = read_status(reading, job, turn.words)
     if job.success_when is not None and (not job.names_status_path or verdict in (None, Verdict.SUCCEEDED)):
         # Only that condition means success, and an undeclared word means nothing.
-        unread = job.needs_json_for_success and (is_empty(reading) or not reading.has_json)
-        if unread and response.status != 202:
-            return _check_failed(turn, f"{reading.shown} without the JSON that job.success_when reads")
+        if job.needs_json_for_success and response.status != 202:
+            if not reading.has_json:
+                return _check_failed(turn, f"{reading.shown} without the JSON that job.success_when reads")
+            if is_empty(reading):
+                empty = "an empty document (if that means running, declare it with job.running_when)"
+                return _check_failed(turn, f"{reading.shown} with {empty}")
         return _moved(turn, _known(turn, reading), response)
     if verdict is None:
         if response.status == 202:

@@ -43,11 +43,13 @@ JOB = {
         "endpoint": "/api/v2/activity/activityLog",
         "params": {"taskId": "{taskId}", "runId": "{runId}"},
     },
-    # A run that goes on is not in the list yet.
+    # The list does not have a running run.
+    "running_when": {"$": {"length": 0}},
     "success_when": {"$[0].state": 1},
     "failure_when": {"$[0].state": [2, 3]},
     "error_path": "$[0].errorMsg",
     "poll_interval": 0.02,
+    "defer_after": 0,
     "cancel_request": {
         "method": "POST",
         "endpoint": "/api/v2/job/stop",

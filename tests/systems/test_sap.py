@@ -327,6 +327,7 @@ def test_checks_may_fail_for_five_minutes(
 
     for driver in (blocking, event_loop):
         monkeypatch.setitem(driver.drive.__kwdefaults__, "clock", lambda: time.time() + ahead)
+        monkeypatch.setitem(driver.drive.__kwdefaults__, "ticks", lambda: time.monotonic() + ahead)
     sap.once("GET", "/api/jobs/1", Answer(503), time_passes)
     task = task_of(**ASYNC, job=BY_LOCATION, deferrable=deferrable)
     if survives:
