@@ -16,8 +16,8 @@ _SHORTEST = 1.0
 _LONGEST_FOR_RESULT = 15.0
 #: Smaller differences between the two clocks are drift, and the time between two calls, seconds.
 _CLOCK_STEP_SECONDS = 1.0
-#: Part of ``status_grace`` that is left to a process that resumes a job.
-_GRACE_LEFT = 0.25
+#: Part of ``status_grace`` that the time between two processes can use up beyond the wait for the next poll.
+_GRACE_WITHOUT_POLLS = 0.25
 #: First checks in one second, where many are due at once.
 _CHECKS_PER_SECOND = 100
 
@@ -47,17 +47,19 @@ def steady(state: State, job: AsyncJob, now: float, clock_step: float | None) ->
 
     :param clock_step: seconds by which the clock was set since this process last looked; None if it looks
         for the first time. The monotonic clock of another process says nothing here. Then no time passed if
-        the clock is behind the state, and a part of ``status_grace`` is left however far it is ahead.
+        the clock is behind the state. If it is ahead, a clock that was set cannot be told from a long time
+        without a process, so only a part of ``status_grace`` counts beyond the wait for the next poll.
     """
     if clock_step is not None:
         return state if abs(clock_step) < _CLOCK_STEP_SECONDS else state.shifted(clock_step)
-    if state.as_of is None:
+    if (as_of := state.as_of) is None:
         return state
-    if now < state.as_of:
-        state = state.shifted(now - state.as_of)
-    if state.failing_since is not None:
-        longest = job.status_grace * (1 - _GRACE_LEFT)
-        state = replace(state, failing_since=max(state.failing_since, now - longest))
+    if now < as_of:
+        state = state.shifted(now - as_of)
+    elif state.failing_since is not None:
+        counted = max(0.0, (state.next_at or 0.0) - as_of) + job.status_grace * _GRACE_WITHOUT_POLLS
+        skipped = max(0.0, now - as_of - counted)
+        state = replace(state, failing_since=state.failing_since + skipped)
     return state
 
 

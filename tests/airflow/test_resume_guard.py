@@ -205,7 +205,7 @@ def test_sensor_polls_before_it_defers(
     (start := call(mode="async", wait_for_completion=False)).execute(context_for(start))
     handle = comms.pushed("t", "api_job")
     job = {**QUICK, "defer_after": defer_after}
-    task = ApiStatusSensor(task_id="s", handle=handle, job=job, deferrable=True)
+    task = ApiStatusSensor(task_id="s", api_conn_id="api", handle=handle, job=job, deferrable=True)
     context = context_for(task, ti=TaskInstance("s"))
     if defers:
         with pytest.raises(TaskDeferred):

@@ -161,6 +161,17 @@ def test_the_window_for_failing_checks_neither_ends_at_once_nor_grows_in_another
     assert 20 <= passed <= 70
 
 
+def test_the_window_for_failing_checks_ends_if_each_check_has_a_process_of_its_own() -> None:
+    """As in a sensor of mode ``reschedule``."""
+    clocked = Clocked(status_grace=80)
+    passed = 0.0
+    while clocked.phase in (Phase.POLL, Phase.POLL_GRACE):
+        passed += clocked.answer(503)
+        clocked = clocked.elsewhere()
+    assert clocked.phase is Phase.FAILED
+    assert passed == 80
+
+
 def test_the_time_without_a_process_counts() -> None:
     clocked = Clocked(status_grace=80)
     clocked.answer(503)
