@@ -417,11 +417,14 @@ def test_a_clock_that_steps_does_not_refill_the_bucket(
 
 
 def test_a_websocket_is_refused_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    server = uvicorn.Server(uvicorn.Config(route.routes, port=0, lifespan="off", log_config=None))
+    # The other implementations of WebSockets warn that they are deprecated, depending on their release.
+    config = uvicorn.Config(route.routes, port=0, lifespan="off", log_config=None, ws="websockets-sansio")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     with caplog.at_level("INFO"):
         thread.start()
         while not server.started:
+            assert thread.is_alive()
             time.sleep(0.01)
         host, port = server.servers[0].sockets[0].getsockname()
         with socket.create_connection((host, port), timeout=30) as client:
