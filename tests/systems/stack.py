@@ -20,12 +20,14 @@ from tests.crash.database import metadata_database
 from tests.support.real.tls import Certificates
 from tests.systems.servers import informatica, invision, panoply, qarion, sap
 
-__all__ = ["Stack", "airflow_connection", "systems_stack"]
+__all__ = ["WORK_SECONDS", "Stack", "airflow_connection", "systems_stack"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 DAGS = Path(__file__).parent / "dags"
 BOOT_TIMEOUT = 150  # seconds
-RUN_TIMEOUT = 150  # seconds
+RUN_TIMEOUT = 400  # seconds; a busy machine takes its time
+#: How long a job works: longer than a worker polls before it defers.
+WORK_SECONDS = 12
 #: Seconds that a token of Airflow's REST API is good for: less than the runs that are waited for take.
 JWT_SECONDS = 5
 ENDED = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
@@ -114,10 +116,10 @@ def systems_stack(folder: Path, certificates: Certificates) -> Iterator[Stack]:
         database = stack.enter_context(metadata_database(folder))
         services = stack.enter_context(Services())
         of_sap = stack.enter_context(sap.SapServer(csrf="separate", ssl_context=certificates.good))
-        of_informatica = stack.enter_context(informatica.InformaticaServer(seconds=3))
+        of_informatica = stack.enter_context(informatica.InformaticaServer(seconds=WORK_SECONDS))
         of_qarion = stack.enter_context(qarion.QarionServer())
-        of_invision = stack.enter_context(invision.InvisionServer(seconds=3))
-        of_panoply = stack.enter_context(panoply.PanoplyServer(seconds=3))
+        of_invision = stack.enter_context(invision.InvisionServer(seconds=WORK_SECONDS))
+        of_panoply = stack.enter_context(panoply.PanoplyServer(seconds=WORK_SECONDS))
         pygeoapi = PygeoapiService(services, folder / "pygeoapi")
         port = free_port()
         env = {

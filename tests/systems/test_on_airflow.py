@@ -10,7 +10,7 @@ import pytest
 from demo.processes import wait_until
 from tests.systems.servers import invision, panoply
 from tests.systems.servers.informatica import BROKEN, ENDLESS, NIGHTLY, TOLD_TWICE, Run
-from tests.systems.stack import JWT_SECONDS, Stack
+from tests.systems.stack import JWT_SECONDS, WORK_SECONDS, Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -45,8 +45,8 @@ class Case:
 
 
 CASES = {
-    "sap-success": Case("sap_datasphere", "load", {"seconds": 3}),
-    "sap-failure": Case("sap_datasphere", "load", {"seconds": 1, "fail": True}),
+    "sap-success": Case("sap_datasphere", "load", {"seconds": WORK_SECONDS}),
+    "sap-failure": Case("sap_datasphere", "load", {"seconds": WORK_SECONDS, "fail": True}),
     "sap-cancel": Case("sap_datasphere", "load", {"seconds": LONG}, cancelled=True),
     "informatica-success": Case("informatica", "run_task", {"task": NIGHTLY.id, "type": "Workflow"}),
     "informatica-failure": Case("informatica", "run_task", {"task": BROKEN.id, "type": "MTT"}),
@@ -58,8 +58,8 @@ CASES = {
     "callback-cancel": Case(
         "informatica_callback", "run_task", {"task": ENDLESS.id, "type": "MTT"}, cancelled=True
     ),
-    "pygeoapi-success": Case("ogc_process", "run_process", {"seconds": 3}),
-    "pygeoapi-failure": Case("ogc_process", "run_process", {"seconds": 1, "fail": True}),
+    "pygeoapi-success": Case("ogc_process", "run_process", {"seconds": WORK_SECONDS}),
+    "pygeoapi-failure": Case("ogc_process", "run_process", {"seconds": WORK_SECONDS, "fail": True}),
     "pygeoapi-cancel": Case("ogc_process", "run_process", {"seconds": LONG}, cancelled=True),
     "airflow-success": Case(
         "airflow_dag_run", "run_dag", {**AIRFLOW, "conf": {"seconds": 2 * JWT_SECONDS, "fail": False}}
@@ -201,13 +201,13 @@ def test_informatica_run_that_is_to_call_back_is_stopped(stack: Stack) -> None:
 @pytest.mark.feature("ogc", "DAG success")
 def test_pygeoapi_success(stack: Stack) -> None:
     answer, _ = outcome(stack, "pygeoapi-success")
-    assert answer == {"greeting": "Hello after 3 s of work", "slept": 3}
+    assert answer == {"greeting": f"Hello after {WORK_SECONDS} s of work", "slept": WORK_SECONDS}
 
 
 @pytest.mark.feature("ogc", "DAG failure")
 def test_pygeoapi_failure(stack: Stack) -> None:
     _, log = outcome(stack, "pygeoapi-failure")
-    assert "asked to fail after 1 s" in log
+    assert f"asked to fail after {WORK_SECONDS} s" in log
 
 
 @pytest.mark.feature("ogc", "DAG cancel")

@@ -22,7 +22,13 @@ KINDS = (
 )
 #: Those of them that a triggerer can use.
 DEFERRED = tuple(kind for kind in KINDS if kind != "requests")
-QUICK = {"poll_interval": 0.3, "progress_path": "$.progress", "not_found_grace": 0, "status_grace": 20}
+QUICK = {
+    "defer_after": 0,
+    "poll_interval": 0.3,
+    "progress_path": "$.progress",
+    "not_found_grace": 0,
+    "status_grace": 20,
+}
 RESULT = {**QUICK, "result_request": "/results/{job_id}"}
 
 log = logging.getLogger(__name__)
