@@ -120,7 +120,7 @@ def outcome(stack: Stack, name: str) -> tuple[Any, str]:
 def wait_for_word_of(stack: Stack, name: str, job_id: str) -> None:
     """Wait until the task's log says that its job, which nothing cancels, goes on."""
     case, word = CASES[name], f"Job {job_id} may go on on the server"
-    wait_until(lambda: word in stack.log(case.dag_id, name, case.task), 20, "the log does not say so")
+    wait_until(lambda: word in stack.log(case.dag_id, name, case.task), 100, "the log does not say so")
 
 
 @pytest.mark.feature("sap", "DAG success")
@@ -142,7 +142,7 @@ def test_sap_cancel(stack: Stack) -> None:
     outcome(stack, "sap-cancel")
     job_id = stack.airflow.api.xcom("example_sap_datasphere", "sap-cancel", "load", "api_job")["job_id"]
     (job,) = [task for task in stack.sap.tasks if task.id == job_id]
-    wait_until(lambda: job.cancelled, 20, "the job was not cancelled")
+    wait_until(lambda: job.cancelled, 100, "the job was not cancelled")
 
 
 @pytest.mark.feature("informatica", "DAG success")
@@ -161,7 +161,7 @@ def test_informatica_failure(stack: Stack) -> None:
 def test_informatica_cancel(stack: Stack) -> None:
     outcome(stack, "informatica-cancel")
     (run,) = [run for run in stack.informatica.runs if run.task == ENDLESS and run.callback_url is None]
-    wait_until(run.stopped.is_set, 20, "the run was not stopped")
+    wait_until(run.stopped.is_set, 100, "the run was not stopped")
 
 
 def called_back(stack: Stack, name: str) -> tuple[Run, list[int | None]]:
@@ -195,7 +195,7 @@ def test_informatica_callback_of_a_failure(stack: Stack) -> None:
 def test_informatica_run_that_is_to_call_back_is_stopped(stack: Stack) -> None:
     outcome(stack, "callback-cancel")
     run, _ = called_back(stack, "callback-cancel")
-    wait_until(run.stopped.is_set, 20, "the run was not stopped")
+    wait_until(run.stopped.is_set, 100, "the run was not stopped")
 
 
 @pytest.mark.feature("ogc", "DAG success")
@@ -217,7 +217,7 @@ def test_pygeoapi_cancel(stack: Stack) -> None:
     dismissed = ("DELETE", f"/jobs/{handle['job_id']}", 200)
     wait_until(
         lambda: dismissed in [(r["method"], r["path"], r["status"]) for r in stack.pygeoapi.requests()],
-        20,
+        100,
         "the job was not dismissed",
     )
 
@@ -252,7 +252,7 @@ def test_airflow_cancel(stack: Stack) -> None:
     run = STARTED("airflow-cancel")
     wait_until(
         lambda: stack.airflow.api.run("example_sap_datasphere", run)["state"] == "failed",
-        20,
+        100,
         "the other run was not set to failed",
     )
 

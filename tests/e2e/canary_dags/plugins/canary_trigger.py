@@ -18,12 +18,14 @@ class TriggerOfLibrary(ApiStatusTrigger):
 
         pool = pool_of_this_loop()
         async with pool.hold(), pool.use(self.api_conn_id) as client:
-            session, client.transport._session = client.transport._session, Session()  # type: ignore[assignment]
+            transport: Any = client.transport
+            kept = transport._session, transport._fresh_session
+            transport._session = transport._fresh_session = Session()
             try:
                 async for event in super().run():
                     yield event
             finally:
-                client.transport._session = session
+                transport._session, transport._fresh_session = kept
 
 
 class Session:
