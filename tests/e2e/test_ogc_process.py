@@ -57,7 +57,7 @@ def run(stack: Stack) -> Run:
     wait_until(deferred, RUN_TIMEOUT, "the task was not deferred", interval=0.05)
     # Airflow notes the state a moment before the process that deferred has ended.
     wait_until(
-        lambda: not airflow.task_processes(task["id"], task["pid"]), 4, "a worker works on the deferred task"
+        lambda: not airflow.task_processes(task["id"], task["pid"]), 60, "a worker works on the deferred task"
     )
     job_id = api.xcom(DAG_ID, run_id, TASK_ID, "api_job")["status_url"].rsplit("/", 1)[1]
     job_when_deferred = stack.pygeoapi.job(job_id)

@@ -61,24 +61,15 @@ class Stack:
             _written(lambda: self.airflow.api.unpause(dag_id))
             self.known.add(dag_id)
 
-    def fail_task(
-        self, dag_id: str, run_id: str, task_id: str, said: str | None, state: str = "deferred"
-    ) -> None:
+    def fail_task(self, dag_id: str, run_id: str, task_id: str, said: str, state: str = "deferred") -> None:
         """Mark a task as failed, as somebody does in the UI, once it waits in ``state``.
 
-        :param said: what its log says then; None for a trigger that says nothing.
+        :param said: what its log says then.
         """
         self.airflow.wait_for_task(dag_id, run_id, task_id, state, RUN_TIMEOUT)
-
-        def waits() -> bool:
-            if said is not None:
-                return said in self.log(dag_id, run_id, task_id)
-            trigger = self.airflow.api.task_instance(dag_id, run_id, task_id)["trigger"]
-            return trigger is not None and trigger["triggerer_id"] is not None
-
-        wait_until(waits, RUN_TIMEOUT, f"nothing waits for {dag_id}")
-        if said is None:
-            time.sleep(2)  # it is the triggerer's, and begins
+        wait_until(
+            lambda: said in self.log(dag_id, run_id, task_id), RUN_TIMEOUT, f"nothing waits for {dag_id}"
+        )
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
         _written(lambda: self.airflow.api.request("PATCH", path, json={"new_state": "failed"}))
 
