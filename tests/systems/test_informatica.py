@@ -248,7 +248,8 @@ def test_deadline_stops_the_job(informatica: InformaticaServer, deferrable: bool
 def test_retry_goes_on_with_the_run(informatica: InformaticaServer) -> None:
     task = start()
     deferred(task, context_for(task))
-    assert carry_out(start())[0]["state"] == 1
+    # The run may have ended by then, so that this try need not defer.
+    assert carry_out(start(deferrable=False))[0]["state"] == 1
     assert len(informatica.runs) == 1
 
 
