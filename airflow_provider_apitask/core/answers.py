@@ -123,7 +123,7 @@ class Reading:
 
     @property
     def document(self) -> Any:
-        """The body as JSON, None where it is empty or no JSON.
+        """The body as JSON; None if it is empty or not JSON.
 
         :raises ResponseTooLargeError: if it has too many values for a triggerer.
         """

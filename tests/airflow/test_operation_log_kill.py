@@ -203,7 +203,9 @@ def test_who_asks_for_a_flush_is_not_sent_away_by_another_process(
         )
         monkeypatch.setattr(spool, "time", clock)
         assert spool.flush() == 1
-    assert (waits == []) is (end == "dies")
+    # The claim of a process that lives is waited for; that of a dead one does not last for its 30 s.
+    assert waits or end == "dies"
+    assert sum(waits) < 30
     assert spool.spool().count() == 0
 
 
